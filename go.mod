@@ -1,0 +1,3 @@
+module github.com/tulle-mesh/tulle
+
+go 1.26
