@@ -1,0 +1,2 @@
+// Package body follows a response body to its end.
+package body

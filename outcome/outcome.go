@@ -1,0 +1,34 @@
+package outcome
+
+import "time"
+
+// Outcome is the judgement on one attempt.
+type Outcome struct {
+	// Class is what the attempt says about the endpoint.
+	Class Class
+	// Status is the HTTP status received, or 0 when no headers came.
+	Status int
+	// Unsent is true when it is certain that the endpoint cannot have acted
+	// on the request, so that any method may be tried again.
+	Unsent bool
+}
+
+// Result is an Outcome with its measurements. An attempt has one when its
+// response headers came or can no longer come; a second one, marked Late,
+// follows only where the end of the body or its trailers changed the
+// judgement.
+type Result struct {
+	Outcome
+	// At is when the result was taken.
+	At time.Time
+	// Latency is the time from the start of the attempt to At.
+	Latency time.Duration
+	// Cut is true when the attempt was cut off before headers came. Latency
+	// is then a lower bound, never a sample.
+	Cut bool
+	// Reported is true when the response carried a load report, which the
+	// endpoint holds by now.
+	Reported bool
+	// Late marks the second result of an attempt.
+	Late bool
+}
