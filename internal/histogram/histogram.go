@@ -80,7 +80,7 @@ func (h *Histogram) advance(now time.Time) int64 {
 	}
 	h.windows[turn&1].clear()
 	if turn-was > 1 {
-		h.windows[was&1].clear()
+		h.windows[(turn-1)&1].clear()
 	}
 	return turn
 }
