@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/token"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -40,7 +41,7 @@ func stateFaults(t *tree) []string {
 							used[key] = true
 							continue
 						}
-						if name.Name == "_" || sentinel(s, i) {
+						if name.Name == "_" || sentinel(s, i, types) {
 							continue
 						}
 						if why := mutable(s, i, types, written); why != "" {
@@ -59,13 +60,20 @@ func stateFaults(t *tree) []string {
 	return faults
 }
 
-// sentinel tells an error value made once: errors.New, or fmt.Errorf around another.
-func sentinel(s *ast.ValueSpec, i int) bool {
+// sentinel tells an error value made once: by errors.New, by fmt.Errorf around another, or, where nobody outside can
+// reach it, as a pointer to a type of errors whose fields cannot change by a copy.
+func sentinel(s *ast.ValueSpec, i int, types map[string]ast.Expr) bool {
 	if i >= len(s.Values) {
 		return false
 	}
-	call, ok := s.Values[i].(*ast.CallExpr)
-	return ok && slices.Contains([]string{"errors.New", "fmt.Errorf"}, render(call.Fun))
+	switch v := s.Values[i].(type) {
+	case *ast.CallExpr:
+		return slices.Contains([]string{"errors.New", "fmt.Errorf"}, render(v.Fun))
+	case *ast.UnaryExpr:
+		lit, ok := v.X.(*ast.CompositeLit)
+		return ok && v.Op == token.AND && strings.HasPrefix(s.Names[i].Name, "err") && fixed(lit.Type, types)
+	}
+	return false
 }
 
 // mutable says why the i-th variable of s can change, or nothing if it cannot.
@@ -215,6 +223,7 @@ import (
 )
 
 var ErrSentinel = errors.New("p: sentinel")
+var errUnexported = &pair{1, "a", nil}
 var _ error = (*fault)(nil)
 var table = [...]string{"a", "b"}
 var pairs = [2]pair{{1, "a", f}}
@@ -246,6 +255,7 @@ var made = make(chan int)
 var next = 1
 var grid = [2]int{}
 var pool sync.Pool
+var ErrPointer = &pair{}
 
 func init() {}
 
@@ -262,6 +272,6 @@ func f() []int {
 		"tools/main.go": "package main\n\nvar m = map[string]int{}\n",
 	},
 		": Exported is an exported", ": byName", ": named", ": list", ": pointer", ": mu", ": count", ": held", ": made",
-		": next is", ": grid is", ": pool is", "sync.Pool", "func init",
+		": next is", ": grid is", ": pool is", ": ErrPointer is", "sync.Pool", "func init",
 	)
 }
