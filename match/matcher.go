@@ -40,6 +40,9 @@ func (m Request) Validate() error {
 // canonical it allocates only where an expression is judged against several
 // fields of one name, or against a parameter with escapes.
 func (m *Matcher) Matches(r *http.Request) bool {
+	if r.URL == nil {
+		return false
+	}
 	if len(m.hosts) > 0 {
 		name, port := CanonicalHost(r)
 		if !slices.ContainsFunc(m.hosts, func(h Host) bool { return h.matches(name, port) }) {

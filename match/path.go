@@ -28,11 +28,7 @@ func CanonicalPath(u *url.URL) string {
 		}
 		return clean(strings.ReplaceAll(u.Path, "%", "%25"))
 	}
-	decoded, err := decodePath(sentPath(u))
-	if err != nil {
-		// Only an Opaque part can hold a bad escape; take its text as it stands.
-		decoded = strings.ReplaceAll(sentPath(u), "%", "%25")
-	}
+	decoded, _ := decodePath(sentPath(u))
 	return clean(decoded)
 }
 
@@ -43,18 +39,18 @@ func EscapedPath(u *url.URL) string {
 	return clean(sentPath(u))
 }
 
-// sentPath returns the escaped path that a client sends for u.
+// sentPath returns the escaped path that a client sends for u, but for the slash
+// at its beginning. It holds no bad escape.
 func sentPath(u *url.URL) string {
 	if u.Opaque == "" || u.Host == "" {
 		return u.EscapedPath()
 	}
 	path, _, _ := strings.Cut(u.Opaque, "?")
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
-		i := strings.IndexByte(rest, '/')
-		if i < 0 {
-			return "/"
-		}
-		return rest[i:]
+		_, path, _ = strings.Cut(rest, "/")
+	}
+	if _, err := url.PathUnescape(path); err != nil {
+		path = strings.ReplaceAll(path, "%", "%25")
 	}
 	return path
 }

@@ -1,0 +1,36 @@
+package routing
+
+import "net/http"
+
+// Handler returns a wrapper of handlers that applies table's filters to the
+// requests they are given: what [Middleware] is to a client, it is to a server.
+// A request that no rule matches passes as it is. RequestURI keeps what was asked
+// for when a rule rewrites the path.
+func Handler(table *Table[Filters]) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rule, hit := table.find(r)
+			if hit == nil || rule.Action.IsZero() {
+				next.ServeHTTP(w, r)
+				return
+			}
+			rule.Action.serve(w, r, hit.prefix, next)
+		})
+	}
+}
+
+func (f *Filters) serve(w http.ResponseWriter, r *http.Request, prefix string, next http.Handler) {
+	if answer := f.answer(r, prefix); answer != nil {
+		next = answer
+	} else {
+		r = f.apply(r, prefix)
+	}
+	if f.Response.IsZero() {
+		next.ServeHTTP(w, r)
+		return
+	}
+	editor := &editor{ResponseWriter: w, edit: f.Response}
+	next.ServeHTTP(editor.outfit(), r)
+	// A handler that has written nothing leaves the header to net/http.
+	editor.settle()
+}
