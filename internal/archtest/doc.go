@@ -10,7 +10,7 @@
 //   - api: the exported API of every public package, as golden files in testdata/api
 //   - state: no init, no package-level mutable state, no sync.Pool
 //   - tests: no sleeping outside a synctest bubble, none skipped
-//   - docs: doc.go and a checked Example in every public package
+//   - docs: doc.go, a checked Example and comments on exported names in every public package
 //   - texts: file sizes, words the glossary avoids, unfinished work, paths of one machine
 //
 // A change that is meant shows in the golden files: run the tests of this package with -update, then read the diff.

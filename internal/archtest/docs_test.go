@@ -34,6 +34,76 @@ func docFaults(t *tree) []string {
 	return faults
 }
 
+// commentFaults demands a comment on every exported declaration of a public package. In a group of constants or
+// variables the group's comment serves.
+func commentFaults(t *tree) []string {
+	var faults []string
+	for _, p := range t.public() {
+		for _, f := range p.sources() {
+			bare := func(name *ast.Ident, docs ...*ast.CommentGroup) {
+				documented := slices.ContainsFunc(docs, func(d *ast.CommentGroup) bool { return d != nil })
+				if name.IsExported() && !documented {
+					faults = append(faults, fmt.Sprintf("%s: %s has no comment", t.at(name.Pos()), name))
+				}
+			}
+			for _, decl := range f.syntax.Decls {
+				switch d := decl.(type) {
+				case *ast.FuncDecl:
+					if d.Recv == nil || ast.IsExported(baseName(d.Recv.List[0].Type)) {
+						bare(d.Name, d.Doc)
+					}
+				case *ast.GenDecl:
+					for _, spec := range d.Specs {
+						switch s := spec.(type) {
+						case *ast.TypeSpec:
+							bare(s.Name, s.Doc, d.Doc)
+						case *ast.ValueSpec:
+							for _, name := range s.Names {
+								bare(name, s.Doc, s.Comment, d.Doc)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	return faults
+}
+
+func TestComments(t *testing.T) { check(t, commentFaults) }
+
+func TestCommentsFinds(t *testing.T) {
+	planted(t, commentFaults, map[string]string{"p/p.go": `package p
+
+// Kinds of things.
+const (
+	A = iota
+	B
+)
+
+const (
+	C = iota // C is said here.
+	D
+)
+
+type Bare struct{}
+
+// Said is documented.
+type Said struct{}
+
+func (Said) Method() {}
+
+// Other is documented.
+func (Said) Other() {}
+
+func (hidden) Method() {}
+
+type hidden struct{}
+
+func New() {}
+`}, ": D has", ": Bare has", ": Method has", ": New has")
+}
+
 func TestDocs(t *testing.T) { check(t, docFaults) }
 
 func TestDocsFinds(t *testing.T) {

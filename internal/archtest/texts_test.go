@@ -29,7 +29,7 @@ func sizeFaults(t *tree) []string {
 
 // avoided are words that docs/glossary.md replaces by one of its own, or that say nothing.
 var avoided = []string{
-	"upstream", "downstream", "backend", "cluster", "node", "instance", "strategy", "manager", "helper", "util", "utils",
+	"upstream", "downstream", "backend", "cluster", "node", "instance", "selector", "strategy", "manager", "helper", "util",
 }
 
 // emptyNames say nothing as the name of a package or file, though they can be part of a good identifier.
