@@ -21,7 +21,7 @@ func TestHandler(t *testing.T, wrap func(http.Handler) http.Handler) {
 }
 
 var handlerRows = []row[*handlerWorld]{
-	{"nothing written is 200", func(t testing.TB, w *handlerWorld) {
+	{name: "nothing written is 200", test: func(t testing.TB, w *handlerWorld) {
 		w.serve(func(http.ResponseWriter, *http.Request) {})
 		resp := w.do(w.request("GET", "/", nil))
 		if body := readAll(t, resp.Body); resp.StatusCode != 200 || body != "" {

@@ -15,8 +15,17 @@ import (
 // a bubble of its own, and reports every breach through t.
 type row[World any] struct {
 	name string
+	only protocol // the protocols whose contract has the rule
 	test func(t testing.TB, w World)
 }
+
+type protocol int
+
+const (
+	anyProtocol protocol = iota
+	http1
+	http2
+)
 
 // A runner runs one row in a bubble: as a subtest, or, in this package's own
 // tests, with a testing.TB that records failures instead of failing.

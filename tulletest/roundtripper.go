@@ -32,7 +32,7 @@ const (
 	serviceURL     = "http://service.test"
 )
 
-var clientRows = concat(requestRows, bodyRows)
+var clientRows = concat(requestRows, bodyRows, cancelRows, responseRows, connectionRows, bytesRows)
 
 func concat[T any](lists ...[]T) []T {
 	var all []T
@@ -44,6 +44,9 @@ func concat[T any](lists ...[]T) []T {
 
 func runClient(run runner, world clientWorld) {
 	for _, row := range clientRows {
+		if row.only == http1 && world.http2 || row.only == http2 && !world.http2 {
+			continue
+		}
 		run(row.name, func(t testing.TB) {
 			w := world
 			w.t = t
@@ -149,6 +152,12 @@ func (w *clientWorld) roundTrip(r *http.Request) (*http.Response, error) {
 		w.t.Cleanup(func() { resp.Body.Close() })
 	}
 	return resp, err
+}
+
+// refuse makes every dial to the service fail.
+func (w *clientWorld) refuse() {
+	w.network.Refuse(serviceAddr)
+	w.network.Refuse(serviceNumeric)
 }
 
 // settle waits until nothing in the bubble moves without time passing.
