@@ -11,15 +11,18 @@ import (
 // reports false when there is no IP address, as with unix sockets. It does not
 // allocate.
 func PeerAddr(remoteAddr string) (netip.Addr, bool) {
-	host := remoteAddr
+	host, port := remoteAddr, ""
 	if rest, ok := strings.CutPrefix(host, "["); ok {
-		inside, after, ok := strings.Cut(rest, "]")
-		if !ok || after != "" && after[0] != ':' {
+		if host, port, ok = strings.Cut(rest, "]"); !ok || port != "" && port[0] != ':' {
 			return netip.Addr{}, false
 		}
-		host = inside
 	} else if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ':') == i {
-		host = host[:i]
+		host, port = host[:i], host[i:]
+	}
+	for i := 1; i < len(port); i++ {
+		if port[i] < '0' || port[i] > '9' {
+			return netip.Addr{}, false
+		}
 	}
 	// Zones are cut before parsing: netip would intern them.
 	host, _, _ = strings.Cut(host, "%")
