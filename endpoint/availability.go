@@ -37,13 +37,14 @@ func (h Hold) String() string {
 func (h Hold) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // Availability is the one state of an endpoint that decides whether it is
-// picked: which causes hold it, why, and since when.
+// picked: which causes hold it, why, and since when. It does not change; a
+// change makes a new one.
 type Availability struct {
 	held   [numHolds]bool
 	reason [numHolds]string
-	since  [numHolds]time.Time
-	// clear is since when nothing has held the endpoint.
-	clear time.Time
+	from   [numHolds]time.Time
+	// since is when Available last became what it is.
+	since time.Time
 }
 
 // Available reports whether nothing holds the endpoint.
@@ -54,7 +55,7 @@ func (a *Availability) Held(h Hold) (held bool, reason string, since time.Time) 
 	if h >= numHolds {
 		return false, "", time.Time{}
 	}
-	return a.held[h], a.reason[h], a.since[h]
+	return a.held[h], a.reason[h], a.from[h]
 }
 
 // Holds returns the causes that hold the endpoint, none if it is available.
@@ -69,16 +70,5 @@ func (a *Availability) Holds() []Hold {
 }
 
 // Since returns since when the endpoint has been available or, if it is not,
-// since when it has been held without a break.
-func (a *Availability) Since() time.Time {
-	first := time.Time{}
-	for h := range numHolds {
-		if a.held[h] && (first.IsZero() || a.since[h].Before(first)) {
-			first = a.since[h]
-		}
-	}
-	if first.IsZero() {
-		return a.clear
-	}
-	return first
-}
+// since when it has been held without a break, by whatever cause.
+func (a *Availability) Since() time.Time { return a.since }

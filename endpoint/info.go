@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Info is what discovery knows about an endpoint. It is data: a resolver
@@ -13,7 +16,8 @@ import (
 // out.
 type Info struct {
 	// Addr is where the endpoint is dialled: "host:port", or "unix:" and the
-	// path of a socket. Within a service it is the endpoint's identity.
+	// path of a socket. The port is a number from 1 to 65535. Within a
+	// service Addr is the endpoint's identity.
 	Addr string
 	// Weight is the endpoint's share of the traffic relative to the others.
 	// Zero means 1.
@@ -30,24 +34,37 @@ type Info struct {
 	NotReady bool
 }
 
-// Validate reports every fault of the Info.
+// Validate reports every fault of the Info, each with the name of its field.
 func (i Info) Validate() error {
 	var errs []error
-	if path, ok := strings.CutPrefix(i.Addr, "unix:"); ok {
-		if path == "" {
-			errs = append(errs, errors.New("addr: a unix socket needs a path"))
-		}
-	} else if host, port, err := net.SplitHostPort(i.Addr); err != nil {
-		errs = append(errs, fmt.Errorf("addr: %q is neither host:port nor unix:path", i.Addr))
-	} else {
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	network, addr := i.Network()
+	switch host, port, err := net.SplitHostPort(addr); {
+	case unprintable(addr):
+		fault("addr: %q has characters that no address has", i.Addr)
+	case network == "unix" && addr == "":
+		fault("addr: a unix socket needs a path")
+	case network == "unix":
+	case err != nil:
+		fault("addr: %q is neither host:port nor unix:path", i.Addr)
+	default:
 		if host == "" {
-			errs = append(errs, fmt.Errorf("addr: %q has no host", i.Addr))
+			fault("addr: %q has no host", i.Addr)
 		}
-		if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
-			errs = append(errs, fmt.Errorf("addr: %q has no valid port", i.Addr))
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			fault("addr: %q has no port from 1 to 65535", i.Addr)
 		}
 	}
+	if _, ok := i.Labels[""]; ok {
+		fault("labels: a label has no name")
+	}
 	return errors.Join(errs...)
+}
+
+// unprintable reports what would break an address apart in a log or a header.
+// A path may hold spaces, a host may not, but that the resolver finds out.
+func unprintable(s string) bool {
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // Equal reports whether both say the same.

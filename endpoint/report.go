@@ -1,0 +1,201 @@
+package endpoint
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// LoadReportHeader is the response header that carries a LoadReport, in the
+// canonical form of net/http.
+const LoadReportHeader = "Endpoint-Load-Metrics"
+
+// LoadReport is what a server says about its own load on a response. On the
+// wire it is the TEXT form of ORCA, the Open Request Cost Aggregation of
+// Envoy and gRPC:
+//
+//	Endpoint-Load-Metrics: TEXT cpu_utilization=0.31,rps_fractional=120.5,named_metrics.rif=12
+//
+// A zero figure is one that is not known or that is nothing; ORCA does not
+// tell the two apart.
+type LoadReport struct {
+	// CPU and Application are fractions of what the server can use of its
+	// processors and of what it chose to call its utilization, 0 to 1000.
+	// More than 1 is beyond a soft limit. Memory is a fraction up to 1.
+	CPU, Memory, Application float64
+	// RPS and EPS are requests and errors per second over all callers.
+	RPS, EPS float64
+	// InFlight is how many requests the server works on, the one that the
+	// report travels with not among them, and Limit how many it works on at
+	// once before others wait. They travel as named_metrics.rif ("requests in
+	// flight") and named_metrics.lim.
+	InFlight, Limit float64
+	// ServiceTime is how long a request takes at the server without waiting,
+	// at most a day. It travels in milliseconds, as named_metrics.ms.
+	ServiceTime time.Duration
+	// Named holds every other figure of the maps of ORCA, at most 32. Its
+	// order is that of the wire.
+	Named []Metric
+}
+
+// Metric is a figure of a LoadReport that has no field of its own.
+type Metric struct {
+	// Name is the name on the wire, which begins with that of its map:
+	// "named_metrics.", "utilization." or "request_cost.". It has at most 128
+	// printable ASCII characters other than space, comma, '=', ':' and '"'.
+	Name string
+	// Value is from 0 to 1000 for a utilization, else up to 1e15, and is
+	// negative in named_metrics only.
+	Value float64
+}
+
+const (
+	textPrefix = "TEXT "
+
+	maxNamed       = 32
+	maxName        = 128
+	maxUtilization = 1000
+	// maxFigure is far beyond any rate or count and still exact in a float64.
+	maxFigure      = 1e15
+	maxServiceTime = 24 * time.Hour
+)
+
+// members lists what has a field of its own, in the order in which it is
+// written, with its greatest value.
+var members = [...]struct {
+	name string
+	high float64
+}{
+	{"cpu_utilization", maxUtilization},
+	{"mem_utilization", 1},
+	{"application_utilization", maxUtilization},
+	{"rps_fractional", maxFigure},
+	{"eps", maxFigure},
+	{"named_metrics.rif", maxFigure},
+	{"named_metrics.lim", maxFigure},
+	{"named_metrics.ms", float64(maxServiceTime / time.Millisecond)},
+}
+
+// member returns the index in members, -1 if the name has no field.
+func member(name string) int {
+	for i := range members {
+		if members[i].name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+func (r *LoadReport) get(i int) float64 {
+	return [...]float64{
+		r.CPU, r.Memory, r.Application, r.RPS, r.EPS, r.InFlight, r.Limit,
+		float64(r.ServiceTime) / float64(time.Millisecond),
+	}[i]
+}
+
+func (r *LoadReport) set(i int, v float64) {
+	fields := [...]*float64{&r.CPU, &r.Memory, &r.Application, &r.RPS, &r.EPS, &r.InFlight, &r.Limit}
+	if i < len(fields) {
+		*fields[i] = v
+		return
+	}
+	// Rounded, for few fractions of a millisecond are exact in binary.
+	r.ServiceTime = time.Duration(v*float64(time.Millisecond) + 0.5)
+}
+
+// limits returns the range of a figure in one of the maps of ORCA. Other
+// names are not kept.
+func limits(name string) (low, high float64, kept bool) {
+	switch table, _, _ := strings.Cut(name, "."); table {
+	case "named_metrics":
+		return -maxFigure, maxFigure, true
+	case "utilization":
+		return 0, maxUtilization, true
+	case "request_cost":
+		return 0, maxFigure, true
+	default:
+		return 0, 0, false
+	}
+}
+
+// AppendText appends the value of the header to b and returns the longer
+// slice; a report without figures appends nothing. Figures below 10 are
+// rounded to three decimals, others to four digits or, from 1000 on, to whole
+// numbers; those of Named are written in full. What ParseLoadReport would
+// refuse is left out, so that it reads every text written here.
+//
+// Without Memory and Named, and with figures below 100,000, the text has at
+// most 160 bytes. It does not allocate if b has room for it.
+func (r LoadReport) AppendText(b []byte) []byte {
+	start := len(b)
+	b = append(b, textPrefix...)
+	for i := range members {
+		b = appendFigure(b, i, r.get(i))
+	}
+	for i, m := range r.Named {
+		if i == maxNamed {
+			break
+		}
+		low, high, kept := limits(m.Name)
+		if !kept || !within(m.Value, low, high) || !validName(m.Name) || member(m.Name) >= 0 || named(r.Named[:i], m.Name) {
+			continue
+		}
+		b = append(append(b, m.Name...), '=')
+		b = append(strconv.AppendFloat(b, m.Value, 'g', -1, 64), ',')
+	}
+	if len(b) == start+len(textPrefix) {
+		return b[:start]
+	}
+	return b[:len(b)-1]
+}
+
+// appendFigure appends "name=v,", or nothing if v is out of range or rounds
+// to nothing.
+func appendFigure(b []byte, i int, v float64) []byte {
+	if !within(v, 0, members[i].high) {
+		return b
+	}
+	decimals := 3
+	for edge := 10.0; decimals > 0 && v >= edge; edge *= 10 {
+		decimals--
+	}
+	start := len(b)
+	b = append(append(b, members[i].name...), '=')
+	number := len(b)
+	b = strconv.AppendFloat(b, v, 'f', decimals, 64)
+	if decimals > 0 {
+		b = bytes.TrimRight(b, "0")
+		b = bytes.TrimSuffix(b, []byte("."))
+	}
+	if string(b[number:]) == "0" {
+		return b[:start]
+	}
+	return append(b, ',')
+}
+
+// within is false for what is not a number.
+func within(v, low, high float64) bool { return v >= low && v <= high }
+
+func named(ms []Metric, name string) bool {
+	for i := range ms {
+		if ms[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// validName reports whether name can stand in a report, which says nothing
+// about whether ORCA knows it.
+func validName(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c <= ' ' || c >= 0x7f:
+			return false
+		case c == ',' || c == '=' || c == ':' || c == '"':
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxName && !strings.HasSuffix(name, ".")
+}
