@@ -76,8 +76,9 @@ func (GRPC) ClassifyEnd(o Outcome, resp *http.Response, err error) Outcome {
 
 // ofError judges an attempt that ended without a response.
 func ofError(err error) Outcome {
+	_, ownBody := errors.AsType[*RequestBodyError](err)
 	switch unsent := Unsent(err); {
-	case err == nil || errors.Is(err, context.Canceled):
+	case err == nil || ownBody || errors.Is(err, context.Canceled):
 		return Outcome{Class: Neutral, Unsent: unsent}
 	case unsent:
 		return Outcome{Class: Connect, Unsent: true}
@@ -89,11 +90,12 @@ func ofError(err error) Outcome {
 }
 
 func brokenBody(o Outcome, err error) Outcome {
+	_, ownBody := errors.AsType[*RequestBodyError](err)
 	switch {
 	case err == nil || o.Class.Failed():
-	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-		// The reader ran out of time or interest; how long a body takes is
-		// not a promise of the endpoint.
+	case ownBody || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		// The caller broke off, or ran out of time or interest; how long a
+		// body takes is not a promise of the endpoint.
 	case timedOut(err):
 		o.Class = Timeout
 	default:

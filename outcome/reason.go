@@ -58,15 +58,19 @@ const (
 	numReasons
 )
 
-// reasons holds for each Reason its name for metrics, the status of a local
-// reply, the error type of RFC 9209 (Proxy-Status), section 2.3, and a text.
-var reasons = [numReasons]struct {
-	name   string
+// reasonRow is what there is to say about a Reason.
+type reasonRow struct {
+	// name is for metrics and logs.
+	name string
+	// status is that of a local reply.
 	status int
-	proxy  string
-	text   string
-}{
-	NoReason:        {"none", http.StatusOK, "", "no reason"},
+	// proxy is the error type of RFC 9209 (Proxy-Status), section 2.3.
+	proxy string
+	text  string
+}
+
+var reasons = [numReasons]reasonRow{
+	NoReason:        {"none", http.StatusOK, "", "the mesh did not interfere"},
 	UnknownHost:     {"unknown_host", http.StatusBadGateway, "destination_not_found", "no service has this host"},
 	NoRoute:         {"no_route", http.StatusNotFound, "destination_not_found", "no route leads to a service"},
 	NoEndpoint:      {"no_endpoint", http.StatusServiceUnavailable, "destination_unavailable", "no endpoint is available"},
@@ -118,12 +122,8 @@ func Reasons() []Reason {
 	return all
 }
 
-func (r Reason) row() *struct {
-	name   string
-	status int
-	proxy  string
-	text   string
-} {
+// row takes a Reason that does not exist for a fault of the mesh.
+func (r Reason) row() *reasonRow {
 	if r >= numReasons {
 		r = Internal
 	}
