@@ -1,0 +1,217 @@
+package tulle
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/retry"
+)
+
+// Call is one call through the mesh, from the request of its caller to the
+// end of the response's body. It is the context of that request as middleware
+// and transports see it; CallFrom finds it there. Where it goes is known to
+// attempt middleware and hooks, and to call middleware once the next
+// RoundTripper has returned.
+type Call struct {
+	context.Context
+
+	mesh *Mesh
+	// in is the request as the spine got it; what goes out are copies.
+	in    *http.Request
+	start time.Time
+	// entered is set when the call has come through the call middleware.
+	entered bool
+
+	route  *route
+	dest   *destination
+	prefix string // what the route matched of the path, for rewrites
+
+	// tried lists the endpoints that attempts were made at.
+	tried    []*endpoint.Endpoint
+	triedBuf [2]*endpoint.Endpoint
+	// last is the latest attempt prepared; each knows the one before.
+	last  *attempt
+	sent  int
+	first attempt
+}
+
+type callKey struct{}
+
+// Value implements context.Context.
+func (c *Call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// CallFrom returns the call that ctx belongs to, nil if it belongs to none.
+func CallFrom(ctx context.Context) *Call {
+	c, _ := ctx.Value(callKey{}).(*Call)
+	return c
+}
+
+// Service returns the name of the service that the call goes to, "" for none.
+func (c *Call) Service() string {
+	if c.dest == nil {
+		return ""
+	}
+	return c.dest.service.name
+}
+
+// Subset returns the name of the subset that the call goes to, "" for the
+// whole service.
+func (c *Call) Subset() string {
+	if c.dest == nil {
+		return ""
+	}
+	return c.dest.subset.name
+}
+
+// Route returns the name of the route that the call matched, "" for none.
+func (c *Call) Route() string {
+	if c.route == nil {
+		return ""
+	}
+	return c.route.name
+}
+
+// Start returns when the call began.
+func (c *Call) Start() time.Time { return c.start }
+
+// run carries a call whose route and destination are known. It comes after
+// the call middleware, which may have changed the request, and after aim; the
+// stages in it are in the only order in which each knows what it needs.
+func (c *Call) run(in *http.Request) (*http.Response, error) {
+	c.in = in
+	c.begin()
+	if c.dest == nil {
+		return c.answer()
+	}
+	if c.mesh.closing.Load() {
+		closeBody(in)
+		return nil, c.fail(&Error{Reason: outcome.ShuttingDown})
+	}
+	ctx := context.Context(c)
+	if c.entered {
+		// Call middleware may have put something around the call's context.
+		ctx = in.Context()
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			// Code plugged into the mesh panicked.
+			c.end(CallDone{Reason: outcome.Internal})
+		}
+	}()
+	resp, err := c.dest.loop.Do(ctx, in, c)
+	returned = true
+	if err != nil {
+		return nil, c.fail(err)
+	}
+	return c.deliver(resp), nil
+}
+
+// begin counts the call in. It comes before everything that can end it.
+func (c *Call) begin() {
+	if c.dest != nil {
+		c.dest.service.stats.begin()
+	}
+	if c.route.stats != nil {
+		c.route.stats.begin()
+		if c.dest != nil {
+			c.dest.calls.Add(1)
+		}
+	}
+}
+
+// answer gives the configured response of the route. It comes before the
+// destination is needed: such a route has none.
+func (c *Call) answer() (*http.Response, error) {
+	closeBody(c.in)
+	resp, reason := c.route.answer(c.in, c.prefix)
+	resp.Header.Set("Proxy-Status", proxyStatus(reason))
+	editResponse(&c.route.filters, resp)
+	c.end(CallDone{Status: resp.StatusCode, Reason: reason})
+	return resp, nil
+}
+
+// proxyStatus returns the field of RFC 9209 that marks a response as the
+// mesh's own.
+func proxyStatus(r outcome.Reason) string {
+	return "tulle; error=" + r.ProxyStatus() + "; details=" + r.String()
+}
+
+// deliver hands the response of the attempt that is to be returned to the
+// caller. It comes after the loop, which has given up every other response.
+// The call ends when the body does.
+func (c *Call) deliver(resp *http.Response) *http.Response {
+	resp.Request = c.in
+	editResponse(&c.route.filters, resp)
+	for a := c.last; a != nil; a = a.prev {
+		if a.resp == resp {
+			a.settle(delivered)
+			return resp
+		}
+	}
+	// Attempt middleware may only change what an attempt returns, never what
+	// the loop does, so there is no such response; count the call out anyway.
+	c.end(CallDone{Status: resp.StatusCode})
+	return resp
+}
+
+// fail ends the call with an error that says who failed and why.
+func (c *Call) fail(cause error) error {
+	e, ok := cause.(*Error)
+	if !ok {
+		e = &Error{Reason: c.reason(cause), Err: cause}
+	}
+	e.Service, e.Subset, e.Route, e.Attempts = c.Service(), c.Subset(), c.Route(), c.sent
+	if c.last != nil {
+		e.Endpoint = c.last.target.Addr()
+	}
+	c.end(CallDone{Endpoint: e.Endpoint, Reason: e.Reason, Err: e})
+	return e
+}
+
+// reason tells by the types of errors why a call has no response.
+func (c *Call) reason(err error) outcome.Reason {
+	late, ours := errors.AsType[*retry.TimeoutError](err)
+	switch {
+	case ours && late.PerTry:
+		return outcome.AttemptTimeout
+	case ours:
+		return outcome.CallTimeout
+	case c.Err() != nil && errors.Is(c.Err(), context.DeadlineExceeded):
+		return outcome.CallerDeadline
+	case c.Err() != nil || errors.Is(err, context.Canceled) || cancelled(c.in):
+		return outcome.Cancelled
+	case errors.Is(err, errConnectTimeout) || errors.Is(err, errTLSTimeout):
+		return outcome.ConnectTimeout
+	case outcome.Unsent(err):
+		return outcome.ConnectFailed
+	case errors.Is(err, context.DeadlineExceeded):
+		return outcome.CallerDeadline
+	case malformed(c.in):
+		return outcome.BadRequest
+	}
+	return outcome.ConnectionLost
+}
+
+// end counts the call out and tells the hooks, once.
+func (c *Call) end(d CallDone) {
+	if c.route.stats != nil {
+		c.route.stats.end(d.Status, d.Reason)
+	}
+	if c.dest != nil && c.dest.service.stats.end(d.Status, d.Reason) {
+		c.mesh.left()
+	}
+	if hook := c.mesh.options.hooks.CallDone; hook != nil {
+		d.Call, d.Request, d.Attempts, d.Duration = c, c.in, c.sent, time.Since(c.start)
+		hook(d)
+	}
+}

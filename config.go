@@ -1,0 +1,175 @@
+package tulle
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/discovery"
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/retry"
+	"github.com/tulle-mesh/tulle/routing"
+)
+
+// Config is everything that a mesh is told: data, which New and Apply copy
+// before they use it. The zero Config changes nothing: every call passes
+// through as if the mesh were not there, and is counted.
+type Config struct {
+	// Services are the destinations that the mesh knows.
+	Services []Service
+	// Routes decide where calls go, ahead of the names of services. See
+	// package routing for which route wins.
+	Routes []Route
+	// Policies apply to all services that do not say otherwise.
+	Policies Policies
+	// RefuseUnknownHosts, when present, refuses calls to hosts that neither
+	// a service nor a route knows. Absent, they pass through untouched.
+	RefuseUnknownHosts *RefuseUnknownHosts
+}
+
+// Service is a named destination and the endpoints behind it.
+type Service struct {
+	// Name identifies the service in routes, errors, State and metrics.
+	Name string
+	// Hosts are the names that callers already use in their URLs: "reviews"
+	// is that host on any port, "reviews:9080" on this port only, and
+	// "*.reviews.test" every host below. Empty means the Name.
+	Hosts []string
+	// Resolver finds the endpoints.
+	Resolver discovery.Resolver
+	// Balancer chooses among the endpoints. Nil is balancer.LeastRequest{}.
+	Balancer balancer.Policy
+	// Subsets name parts of the endpoints that routes may send calls to.
+	Subsets []Subset
+	// Protocol is the version of HTTP spoken to the endpoints.
+	Protocol Protocol
+	// TLS, when present, makes the mesh speak TLS to the endpoints also
+	// where callers use plain http URLs. With https URLs it is spoken in any
+	// case, and TLS may be nil.
+	TLS *TLS
+	// Connection bounds the connections to the endpoints.
+	Connection Connection
+	// External marks a service outside one's own organisation: nothing that
+	// the mesh knows is added to what is sent to it.
+	External bool
+	// Classifier judges what the endpoints answer. Nil is outcome.HTTP{}.
+	Classifier outcome.Classifier
+	// MaxWait is how long a call waits for an endpoint while there is none
+	// to pick. Zero means as long as the call has time, negative not at all.
+	MaxWait time.Duration
+	// Policies apply to calls to this service. What it leaves unset is taken
+	// from Config.Policies.
+	Policies Policies
+}
+
+// Subset is a part of a service's endpoints.
+type Subset struct {
+	// Name identifies the subset within its service.
+	Name string
+	// Labels are those that an endpoint must have, all of them, to belong.
+	Labels map[string]string
+}
+
+// Protocol is the version of HTTP spoken to endpoints.
+type Protocol uint8
+
+const (
+	// Auto speaks HTTP/1.1 on plain connections and lets TLS negotiate
+	// HTTP/2 or HTTP/1.1.
+	Auto Protocol = iota
+	// HTTP1 speaks HTTP/1.1 only.
+	HTTP1
+	// HTTP2 speaks HTTP/2 over TLS only.
+	HTTP2
+	// H2C speaks HTTP/2 on plain connections, with prior knowledge.
+	H2C
+)
+
+// String returns "auto", "http1", "http2" or "h2c".
+func (p Protocol) String() string {
+	switch p {
+	case Auto:
+		return "auto"
+	case HTTP1:
+		return "http1"
+	case HTTP2:
+		return "http2"
+	case H2C:
+		return "h2c"
+	default:
+		return "unknown"
+	}
+}
+
+// MarshalText makes a Protocol readable in State.
+func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// Connection bounds the connections to each endpoint of a service.
+type Connection struct {
+	// ConnectTimeout bounds the making of a connection, without TLS. Zero
+	// means 1 s.
+	ConnectTimeout time.Duration
+	// TLSTimeout bounds the TLS handshake. Zero means 5 s.
+	TLSTimeout time.Duration
+	// MaxIdle is how many idle connections to an endpoint are kept. Zero
+	// means 64; it does not bind HTTP/2, which needs one.
+	MaxIdle int
+	// IdleTimeout is how long an idle connection is kept. Zero means 90 s.
+	IdleTimeout time.Duration
+}
+
+// Policies are what a call is subject to. A nil or zero field is taken from
+// the next wider Policies: those of the route, then of the service, then of
+// the Config. What is set nowhere is off.
+type Policies struct {
+	// Timeout bounds the whole call, all its attempts and the body of its
+	// response. Zero is unset, negative is none.
+	Timeout time.Duration
+	// Retry repeats attempts that failed.
+	Retry *retry.Policy
+}
+
+// RefuseUnknownHosts is the policy that calls may go to known hosts only.
+type RefuseUnknownHosts struct {
+	// Mode is whether calls are refused or only counted.
+	Mode outcome.Mode
+}
+
+// Route says where the calls go that match it, and what is done to them.
+type Route struct {
+	// Name identifies the route in errors, State and metrics.
+	Name string
+	// Match lists requests that the route is for, any of them. Empty means
+	// every request.
+	Match []match.Request
+	// Split lists where calls go, in proportion to the weights. Empty means
+	// the service that has the request's host.
+	Split []Destination
+	// Sticky, when present, binds calls with the same key to the same part
+	// of the split and gives policies that hash something to hash.
+	Sticky *match.Key
+	// Filters change requests and responses, or answer in the place of a
+	// service.
+	Filters routing.Filters
+	// Policies apply to the calls of this route. What it leaves unset is
+	// taken from the service.
+	Policies Policies
+}
+
+// Destination is one part of a split.
+type Destination struct {
+	// Service names one of Config.Services.
+	Service string
+	// Subset names one of its subsets; empty is the whole service.
+	Subset string
+	// Weight is the share of the calls. Where all weights of a split are
+	// zero they are equal, elsewhere zero gets none.
+	Weight uint32
+}
+
+// Recommended returns the policies that we would run ourselves: two attempts
+// for what can safely be repeated, within a budget. Which time-out is right
+// only you can know.
+func Recommended() Policies {
+	return Policies{Retry: &retry.Policy{}}
+}

@@ -1,0 +1,108 @@
+package tulle
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+)
+
+// Option wires a mesh into its process. What a mesh does is in Config.
+type Option interface{ apply(*options) }
+
+type options struct {
+	base       http.RoundTripper
+	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
+	logger     *slog.Logger
+	draw       func() uint64
+	hooks      Hooks
+	middleware []Middleware
+	perAttempt []Middleware
+}
+
+type optionFunc func(*options)
+
+func (f optionFunc) apply(o *options) { f(o) }
+
+// Middleware wraps a RoundTripper in another.
+type Middleware = func(http.RoundTripper) http.RoundTripper
+
+// WithTransport sets the transport that carries calls to hosts outside the
+// mesh; by default it is http.DefaultTransport. If it is an *http.Transport,
+// its settings are also those of the connections to endpoints, as far as the
+// service does not say otherwise; its Proxy is not used for them.
+func WithTransport(rt http.RoundTripper) Option {
+	return optionFunc(func(o *options) { o.base = rt })
+}
+
+// WithDialer sets how endpoints are dialled: network is "tcp" or "unix". By
+// default it is the DialContext of the transport, else that of a net.Dialer.
+func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
+	return optionFunc(func(o *options) { o.dial = dial })
+}
+
+// WithLogger sets where the mesh reports what happens outside of calls, such
+// as discovery that fails and recovers. By default it reports nothing.
+func WithLogger(l *slog.Logger) Option {
+	return optionFunc(func(o *options) { o.logger = l })
+}
+
+// WithRand sets the source of all chance: which part of a split, which
+// endpoint. It is called by many goroutines at once. By default it is the
+// generator of the Go runtime; a seeded one makes a test repeatable.
+func WithRand(draw func() uint64) Option {
+	return optionFunc(func(o *options) { o.draw = draw })
+}
+
+// WithMiddleware puts middleware around each call, the first outermost: it
+// sees the request as the caller made it, once. Inside it CallFrom finds the
+// call in the request's context.
+func WithMiddleware(mw ...Middleware) Option {
+	return optionFunc(func(o *options) { o.middleware = append(o.middleware, mw...) })
+}
+
+// WithAttemptMiddleware puts middleware around each attempt, the first
+// outermost: it sees the request as it goes to one endpoint, whose transport
+// is what it wraps. It is called once for each endpoint, not for each attempt.
+func WithAttemptMiddleware(mw ...Middleware) Option {
+	return optionFunc(func(o *options) { o.perAttempt = append(o.perAttempt, mw...) })
+}
+
+// WithHooks sets functions that are told of calls and attempts. Several sets
+// are called one after the other.
+func WithHooks(h Hooks) Option {
+	return optionFunc(func(o *options) { o.hooks = o.hooks.and(h) })
+}
+
+func newOptions(opts []Option) options {
+	o := options{base: http.DefaultTransport, logger: slog.New(slog.DiscardHandler), draw: rand.Uint64}
+	for _, opt := range opts {
+		opt.apply(&o)
+	}
+	if o.base == nil {
+		o.base = http.DefaultTransport
+	}
+	if o.logger == nil {
+		o.logger = slog.New(slog.DiscardHandler)
+	}
+	if o.draw == nil {
+		o.draw = rand.Uint64
+	}
+	if o.dial == nil {
+		if t, ok := o.base.(*http.Transport); ok && t.DialContext != nil {
+			o.dial = t.DialContext
+		} else {
+			o.dial = (&net.Dialer{}).DialContext
+		}
+	}
+	return o
+}
+
+// chain puts middleware around rt, the first outermost.
+func chain(mw []Middleware, rt http.RoundTripper) http.RoundTripper {
+	for i := len(mw) - 1; i >= 0; i-- {
+		rt = mw[i](rt)
+	}
+	return rt
+}

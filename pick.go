@@ -1,0 +1,76 @@
+package tulle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/retry"
+)
+
+// Prepare implements retry.Tryer: it picks an endpoint and takes its permits.
+// It comes after the budget has paid for the attempt and before the response
+// of the one before is given up.
+func (c *Call) Prepare(ctx context.Context, n int) (retry.Try, error) {
+	t, err := c.pick(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	a := &c.first
+	if n > 1 {
+		a = new(attempt)
+	}
+	a.call, a.n, a.target, a.prev = c, n, t, c.last
+	c.last = a
+	if c.tried == nil {
+		c.tried = c.triedBuf[:0]
+	}
+	c.tried = append(c.tried, t.Endpoint)
+	t.control.Begin()
+	return a, nil
+}
+
+// pick chooses a target. The first attempt waits for one while there is
+// nothing to pick; a further one does not, for there is a result to return.
+func (c *Call) pick(ctx context.Context, n int) (*target, error) {
+	q := balancer.Query{Draw: c.mesh.options.draw(), Attempt: n, Avoid: c.tried}
+	q.Hash, q.HasHash = c.route.key(c.in)
+	for {
+		g := c.dest.subset.gen.Load()
+		if g.picker != nil {
+			if t := g.targets[g.picker.Pick(q)]; t != nil {
+				return t, nil
+			}
+		}
+		if err := c.wait(ctx, n, g); err != nil {
+			return nil, &Error{Reason: outcome.NoEndpoint, Err: err}
+		}
+	}
+}
+
+var errNoWait = errors.New("waited as long as the service allows")
+
+// wait returns nil when there is another generation to pick from.
+func (c *Call) wait(ctx context.Context, n int, g *generation) error {
+	limit := c.dest.maxWait
+	if n > 1 || limit < 0 || g.superseded == nil {
+		return g.why()
+	}
+	var late <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit - min(limit, time.Since(c.start)))
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-g.superseded:
+		return nil
+	case <-late:
+		return fmt.Errorf("%w; %w", g.why(), errNoWait)
+	case <-ctx.Done():
+		return fmt.Errorf("%w; waited until: %w", g.why(), context.Cause(ctx))
+	}
+}

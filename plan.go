@@ -1,0 +1,244 @@
+package tulle
+
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/retry"
+	"github.com/tulle-mesh/tulle/routing"
+)
+
+// plan is a Config made ready for calls: immutable, loaded once per call.
+type plan struct {
+	config Config // a copy, for State
+	// routes are the configured ones, ahead of names: the routes that every
+	// service has by its hosts.
+	routes, names *routing.Table[*route]
+	list          []*route // in the order of the configuration
+	byName        map[string]*route
+	services      map[string]*service
+	refuse        *RefuseUnknownHosts
+}
+
+// route is a Route made ready.
+type route struct {
+	name    string
+	filters routing.Filters
+	sticky  *match.Key
+	split   routing.Split // of dests, if there are several
+	dests   []*destination
+	// byHost has the destinations of a route without a split.
+	byHost map[*service]*destination
+	stats  *stats // nil for the route that a service has by its hosts
+}
+
+// destination is a service, or a part of it, with all that applies to calls
+// that get there by a certain route.
+type destination struct {
+	service  *service
+	subset   *subset
+	loop     *retry.Loop
+	policies Policies
+	// judge classifies; judgeEnd is set if it looks at the end as well.
+	judge    outcome.Classifier
+	judgeEnd outcome.EndClassifier
+	wire     *wire
+	maxWait  time.Duration
+	external bool
+	// calls counts those that fell to this part of a split.
+	calls *atomic.Uint64
+}
+
+// compile makes a plan of a valid configuration. services has the live
+// services, configured already.
+func compile(c Config, services map[string]*service, was *plan) (*plan, error) {
+	p := &plan{config: c, services: services, refuse: c.RefuseUnknownHosts, byName: map[string]*route{}}
+	byName := make(map[string]*Service, len(c.Services))
+	names := make([]routing.Rule[*route], 0, len(c.Services))
+	for i := range c.Services {
+		s := &c.Services[i]
+		byName[s.Name] = s
+		d, err := p.destination(s, "", Policies{})
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, routing.Rule[*route]{
+			Name: s.Name, Match: []match.Request{{Hosts: s.hosts()}}, Action: &route{dests: []*destination{d}},
+		})
+	}
+	var err error
+	if p.names, err = routing.Compile(names); err != nil {
+		return nil, err
+	}
+	rules := make([]routing.Rule[*route], 0, len(c.Routes))
+	for i := range c.Routes {
+		r, err := p.route(&c.Routes[i], byName, was)
+		if err != nil {
+			return nil, err
+		}
+		p.list = append(p.list, r)
+		p.byName[r.name] = r
+		rules = append(rules, routing.Rule[*route]{Name: r.name, Match: c.Routes[i].Match, Action: r})
+	}
+	if len(rules) > 0 {
+		p.routes, err = routing.Compile(rules)
+	}
+	return p, err
+}
+
+func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route, error) {
+	r := &route{name: c.Name, filters: c.Filters, sticky: c.Sticky, stats: new(stats)}
+	before := was.routeOf(c.Name)
+	if before != nil {
+		r.stats = before.stats
+	}
+	if len(c.Split) == 0 {
+		r.byHost = make(map[*service]*destination, len(services))
+		for _, s := range services {
+			d, err := p.destination(s, "", c.Policies)
+			if err != nil {
+				return nil, err
+			}
+			r.byHost[d.service] = d
+		}
+		return r, nil
+	}
+	weights := make([]uint32, len(c.Split))
+	for i, part := range c.Split {
+		d, err := p.destination(services[part.Service], part.Subset, c.Policies)
+		if err != nil {
+			return nil, err
+		}
+		d.calls = before.callsOf(d)
+		r.dests = append(r.dests, d)
+		weights[i] = part.Weight
+	}
+	var err error
+	if len(c.Split) > 1 {
+		r.split, err = routing.NewSplit(weights)
+	}
+	return r, err
+}
+
+func (p *plan) destination(c *Service, subset string, narrower Policies) (*destination, error) {
+	s := p.services[c.Name]
+	d := &destination{
+		service: s, subset: s.subset(subset), judge: c.classifier(),
+		wire: c.wire(), maxWait: c.MaxWait, external: c.External,
+		policies: narrower.or(c.Policies).or(p.config.Policies), calls: new(atomic.Uint64),
+	}
+	d.judgeEnd, _ = d.judge.(outcome.EndClassifier)
+	opts := retry.Options{Policy: d.policies.Retry, Timeout: max(0, d.policies.Timeout), Counters: &s.retries}
+	if opts.Policy != nil {
+		opts.Budget = s.budget(opts.Policy.Budget)
+	}
+	var err error
+	d.loop, err = retry.New(opts)
+	return d, err
+}
+
+// routeOf returns the route of the name, nil if there is none.
+func (p *plan) routeOf(name string) *route {
+	if p == nil {
+		return nil
+	}
+	return p.byName[name]
+}
+
+// callsOf returns what was counted for a destination like d on the route.
+func (r *route) callsOf(d *destination) *atomic.Uint64 {
+	if r != nil {
+		for _, o := range r.dests {
+			if o.service == d.service && o.subset.name == d.subset.name {
+				return o.calls
+			}
+		}
+	}
+	return d.calls
+}
+
+// spec returns what of a Service concerns its endpoints.
+func (s *Service) spec() spec {
+	return spec{resolver: s.Resolver, policy: s.balancer(), subsets: s.Subsets, wire: *s.wire()}
+}
+
+func (s *Service) balancer() balancer.Policy {
+	if s.Balancer == nil {
+		return balancer.LeastRequest{}
+	}
+	return s.Balancer
+}
+
+func (s *Service) classifier() outcome.Classifier {
+	if s.Classifier == nil {
+		return outcome.HTTP{}
+	}
+	return s.Classifier
+}
+
+func (s *Service) wire() *wire {
+	return &wire{protocol: s.Protocol, tls: s.TLS, connection: s.Connection}
+}
+
+// clone copies what a caller could still change.
+func (c Config) clone() Config {
+	c.Services = slices.Clone(c.Services)
+	for i := range c.Services {
+		s := &c.Services[i]
+		s.Hosts = slices.Clone(s.Hosts)
+		s.Subsets = slices.Clone(s.Subsets)
+		for j := range s.Subsets {
+			s.Subsets[j].Labels = maps.Clone(s.Subsets[j].Labels)
+		}
+		if s.TLS != nil {
+			t := *s.TLS
+			t.Certificates = slices.Clone(t.Certificates)
+			s.TLS = &t
+		}
+		s.Policies = s.Policies.clone()
+	}
+	c.Routes = slices.Clone(c.Routes)
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		r.Match = slices.Clone(r.Match)
+		r.Split = slices.Clone(r.Split)
+		r.Sticky = clonePtr(r.Sticky)
+		r.Filters = cloneFilters(r.Filters)
+		r.Policies = r.Policies.clone()
+	}
+	c.Policies = c.Policies.clone()
+	c.RefuseUnknownHosts = clonePtr(c.RefuseUnknownHosts)
+	return c
+}
+
+func (p Policies) clone() Policies {
+	if p.Retry = clonePtr(p.Retry); p.Retry != nil {
+		p.Retry.Statuses = slices.Clone(p.Retry.Statuses)
+		p.Retry.On = slices.Clone(p.Retry.On)
+	}
+	return p
+}
+
+func cloneFilters(f routing.Filters) routing.Filters {
+	for _, e := range []*routing.HeaderEdit{&f.Request, &f.Response} {
+		e.Set, e.Add, e.Remove = slices.Clone(e.Set), slices.Clone(e.Add), slices.Clone(e.Remove)
+	}
+	f.Rewrite, f.Redirect = clonePtr(f.Rewrite), clonePtr(f.Redirect)
+	if f.Direct = clonePtr(f.Direct); f.Direct != nil {
+		f.Direct.Header = slices.Clone(f.Direct.Header)
+	}
+	return f
+}
+
+func clonePtr[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}

@@ -1,0 +1,276 @@
+package tulle
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/retry"
+	"github.com/tulle-mesh/tulle/routing"
+)
+
+// State is what a mesh knows at one moment: configuration in force, with all
+// defaults filled in, and what was seen. It is a copy, holds no secrets, and
+// has JSON names for Mesh.Debug.
+type State struct {
+	// At is when the state was taken, Started when the mesh was made.
+	At      time.Time `json:"at"`
+	Started time.Time `json:"started"`
+	// Version is that of the library in this binary.
+	Version string `json:"version"`
+	// Applied counts configurations; AppliedAt is when the present one came.
+	Applied   uint64    `json:"applied"`
+	AppliedAt time.Time `json:"appliedAt"`
+	// ShuttingDown is true once Shutdown was called.
+	ShuttingDown bool `json:"shuttingDown,omitempty"`
+	// Unknown says what becomes of calls to hosts that nothing knows.
+	Unknown UnknownState `json:"unknownHosts"`
+	// Services are in order of their names, Routes in that of the
+	// configuration.
+	Services []ServiceState `json:"services"`
+	Routes   []RouteState   `json:"routes,omitempty"`
+}
+
+// UnknownState tells of calls to hosts that neither service nor route knows.
+type UnknownState struct {
+	// Policy is "pass", "refuse" or "observe".
+	Policy string `json:"policy"`
+	// Passed counts calls let through, Refused those refused or, under
+	// Observe, that would have been.
+	Passed  uint64 `json:"passed"`
+	Refused uint64 `json:"refused"`
+}
+
+// ServiceState is the state of a service.
+type ServiceState struct {
+	Name       string        `json:"name"`
+	Hosts      []string      `json:"hosts"`
+	Protocol   Protocol      `json:"protocol"`
+	TLS        bool          `json:"tls,omitempty"`
+	ServerName string        `json:"serverName,omitempty"`
+	External   bool          `json:"external,omitempty"`
+	Balancer   string        `json:"balancer"`
+	Classifier string        `json:"classifier"`
+	Connection Connection    `json:"connection"`
+	MaxWait    time.Duration `json:"maxWait,omitempty"`
+	// Policies are those of calls by the service's own name, after
+	// inheritance and with defaults filled in.
+	Policies Policies `json:"policies"`
+
+	// Discovery says how well the endpoints are known.
+	Discovery DiscoveryState `json:"discovery"`
+	// Endpoints are in order of their addresses.
+	Endpoints []EndpointState `json:"endpoints"`
+	Subsets   []SubsetState   `json:"subsets,omitempty"`
+
+	// Calls counts the calls that had the service as their destination.
+	Calls CallCounts `json:"calls"`
+	// P50 and P95 are of the time to the response headers of attempts in the
+	// last minute, 0 without any.
+	P50 time.Duration `json:"p50,omitempty"`
+	P95 time.Duration `json:"p95,omitempty"`
+	// Retries counts what the loop decided, Budgets are what there is left
+	// to retry with, one for each different policy.
+	Retries retry.Stats   `json:"retries"`
+	Budgets []BudgetState `json:"budgets,omitempty"`
+}
+
+// DiscoveryState is the state of a resolver.
+type DiscoveryState struct {
+	Resolver string `json:"resolver"`
+	// Answered is true once the resolver has given a set.
+	Answered bool `json:"answered"`
+	// Since is when it last answered or began to fail, whichever is the case.
+	Since time.Time `json:"since"`
+	// Error is the first failure since the last set, empty if there is none.
+	Error string `json:"error,omitempty"`
+}
+
+// SubsetState is the state of a subset.
+type SubsetState struct {
+	Name      string            `json:"name"`
+	Labels    map[string]string `json:"labels"`
+	Endpoints int               `json:"endpoints"`
+	Available int               `json:"available"`
+}
+
+// EndpointState is the state of an endpoint.
+type EndpointState struct {
+	Addr     string            `json:"addr"`
+	Weight   uint32            `json:"weight"`
+	Priority uint32            `json:"priority,omitempty"`
+	Region   string            `json:"region,omitempty"`
+	Zone     string            `json:"zone,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	// Known is since when the endpoint is known.
+	Known time.Time `json:"known"`
+	// Available says whether it is picked, since Since; Holds are why not.
+	Available bool        `json:"available"`
+	Since     time.Time   `json:"since"`
+	Holds     []HoldState `json:"holds,omitempty"`
+	InFlight  int64       `json:"inFlight"`
+	Started   uint64      `json:"started"`
+	OK        uint64      `json:"ok"`
+	Failed    uint64      `json:"failed"`
+	// Load is the last load report, nil if there was none.
+	Load *endpoint.Load `json:"load,omitempty"`
+}
+
+// HoldState is one cause that keeps an endpoint from being picked.
+type HoldState struct {
+	Hold   endpoint.Hold `json:"hold"`
+	Reason string        `json:"reason"`
+	Since  time.Time     `json:"since"`
+}
+
+// BudgetState is a retry budget.
+type BudgetState struct {
+	retry.BudgetPolicy
+	retry.BudgetStats
+}
+
+// RouteState is the state of a route.
+type RouteState struct {
+	Name    string             `json:"name"`
+	Match   []match.Request    `json:"match,omitempty"`
+	Split   []DestinationState `json:"split,omitempty"`
+	Sticky  *match.Key         `json:"sticky,omitempty"`
+	Filters routing.Filters    `json:"filters"`
+	Calls   CallCounts         `json:"calls"`
+}
+
+// DestinationState is one part of a split.
+type DestinationState struct {
+	Destination
+	Policies Policies `json:"policies"`
+	// Calls counts the calls that fell to this part.
+	Calls uint64 `json:"calls"`
+}
+
+// State returns a snapshot. It takes no lock that a call needs.
+func (m *Mesh) State() State {
+	p := m.plan.Load()
+	s := State{
+		At: time.Now(), Started: m.started, Version: version(),
+		Applied: m.applied.Load(), AppliedAt: *m.lastApply.Load(), ShuttingDown: m.closing.Load(),
+		Unknown:  UnknownState{Policy: "pass", Passed: m.passed.Load(), Refused: m.refused.Load()},
+		Services: make([]ServiceState, 0, len(p.config.Services)),
+	}
+	if p.refuse != nil {
+		s.Unknown.Policy = map[outcome.Mode]string{outcome.Enforce: "refuse", outcome.Observe: "observe"}[p.refuse.Mode]
+	}
+	for i := range p.config.Services {
+		c := &p.config.Services[i]
+		s.Services = append(s.Services, p.services[c.Name].state(c, p, s.At))
+	}
+	slices.SortFunc(s.Services, func(a, b ServiceState) int { return cmp.Compare(a.Name, b.Name) })
+	for i, r := range p.list {
+		s.Routes = append(s.Routes, r.state(&p.config.Routes[i]))
+	}
+	return s
+}
+
+func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
+	out := ServiceState{
+		Name: s.name, Hosts: c.hosts(), Protocol: c.Protocol, TLS: c.TLS != nil, External: c.External,
+		Connection: c.Connection.withDefaults(), MaxWait: c.MaxWait,
+		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()),
+		Policies: c.Policies.or(p.config.Policies).effective(),
+		Calls:    s.stats.snapshot(), Retries: s.retries.Stats(),
+		P50: s.latency.Quantile(.5, now), P95: s.latency.Quantile(.95, now),
+	}
+	if c.TLS != nil {
+		out.ServerName = c.TLS.ServerName
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out.Discovery = s.watch.state(c.Resolver, s.answered)
+	for _, t := range s.members {
+		out.Endpoints = append(out.Endpoints, stateOf(t.Endpoint))
+	}
+	slices.SortFunc(out.Endpoints, func(a, b EndpointState) int { return cmp.Compare(a.Addr, b.Addr) })
+	for _, sub := range c.Subsets {
+		g := s.subsets[sub.Name].gen.Load()
+		out.Subsets = append(out.Subsets, SubsetState{
+			Name: sub.Name, Labels: maps.Clone(sub.Labels), Endpoints: g.known, Available: g.known - g.held,
+		})
+	}
+	for bp, b := range s.budgets {
+		out.Budgets = append(out.Budgets, BudgetState{bp, b.Stats()})
+	}
+	return out
+}
+
+func (w *watch) state(r any, answered <-chan struct{}) DiscoveryState {
+	d := DiscoveryState{Resolver: fmt.Sprintf("%T", r), Since: w.since}
+	select {
+	case <-answered:
+		d.Answered = true
+	default:
+	}
+	if w.cause != nil {
+		d.Error = w.cause.Error()
+	}
+	return d
+}
+
+func stateOf(e *endpoint.Endpoint) EndpointState {
+	info, avail, counts := e.Info(), e.Availability(), e.Counts()
+	s := EndpointState{
+		Addr: e.Addr(), Weight: e.Weight(), Priority: info.Priority, Region: info.Region, Zone: info.Zone,
+		Labels: maps.Clone(info.Labels), Known: e.Since(), Available: avail.Available(), Since: avail.Since(),
+		InFlight: e.InFlight(), Started: counts.Started, OK: counts.OK, Failed: counts.Failed, Load: e.Load(),
+	}
+	for _, h := range avail.Holds() {
+		_, reason, since := avail.Held(h)
+		s.Holds = append(s.Holds, HoldState{Hold: h, Reason: reason, Since: since})
+	}
+	return s
+}
+
+func (r *route) state(c *Route) RouteState {
+	s := RouteState{
+		Name: r.name, Match: slices.Clone(c.Match), Sticky: clonePtr(c.Sticky), Filters: cloneFilters(c.Filters),
+		Calls: r.stats.snapshot(),
+	}
+	for i, d := range r.dests {
+		s.Split = append(s.Split, DestinationState{c.Split[i], d.policies.effective(), d.calls.Load()})
+	}
+	return s
+}
+
+// effective returns the policies with their defaults filled in.
+func (p Policies) effective() Policies {
+	p.Timeout = max(0, p.Timeout)
+	if p.Retry != nil {
+		e := p.Retry.Effective()
+		p.Retry = &e
+	}
+	return p
+}
+
+// describe names a policy by its type and what is set in it.
+func describe(v any) string { return fmt.Sprintf("%T%+v", v, v) }
+
+func version() string {
+	const path = "github.com/tulle-mesh/tulle"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if info.Main.Path == path {
+		return info.Main.Version
+	}
+	for _, d := range info.Deps {
+		if d.Path == path {
+			return d.Version
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,51 @@
+package tulle
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+)
+
+// target is an endpoint together with the right to change it and the way to
+// it. It lives as long as its service knows the address and the wire stays
+// the same; the endpoint and its statistics also outlive a change of wire.
+type target struct {
+	*endpoint.Endpoint
+	control *endpoint.Control
+	// rt is the transport within the attempt middleware.
+	rt        http.RoundTripper
+	transport *http.Transport
+	// retired is set once no new call should come here. Calls in flight
+	// end, and with the last of them goes the last connection.
+	retired atomic.Bool
+}
+
+// linger is how long after the last call a retired target closes idle
+// connections once more: HTTP/2 counts a connection as busy for a moment
+// after the end of its last body.
+const linger = time.Second
+
+func newTarget(o *options, w *wire, e *endpoint.Endpoint, c *endpoint.Control) *target {
+	t := &target{Endpoint: e, control: c, transport: newTransport(o, w, e)}
+	t.rt = chain(o.perAttempt, t.transport)
+	return t
+}
+
+// end takes an attempt out of flight.
+func (t *target) end() {
+	if t.control.End() == 0 && t.retired.Load() {
+		t.transport.CloseIdleConnections()
+		time.AfterFunc(linger, t.transport.CloseIdleConnections)
+	}
+}
+
+// retire closes the idle connections, now and as calls end.
+func (t *target) retire() {
+	t.retired.Store(true)
+	t.transport.CloseIdleConnections()
+	if t.InFlight() == 0 {
+		time.AfterFunc(linger, t.transport.CloseIdleConnections)
+	}
+}

@@ -1,0 +1,106 @@
+package tulle
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/tulle-mesh/tulle/outcome"
+)
+
+// Transport returns the mesh as an http.RoundTripper. All that it returns
+// are the same.
+func (m *Mesh) Transport() http.RoundTripper { return (*transport)(m) }
+
+// Client returns an http.Client that calls through the mesh. It sets no
+// Timeout: a time-out of the Config costs less and says who set it.
+func (m *Mesh) Client() *http.Client { return &http.Client{Transport: m.Transport()} }
+
+// transport is the outward face of a Mesh.
+type transport Mesh
+
+// RoundTrip carries a call. It returns the error of the transport for what is
+// no request, an *Error for what fails on its way to a service.
+func (t *transport) RoundTrip(in *http.Request) (*http.Response, error) {
+	m := (*Mesh)(t)
+	if m.around == nil {
+		return m.carry(nil, in)
+	}
+	c := &Call{mesh: m, Context: in.Context(), in: in, start: time.Now()}
+	resp, err := m.around.RoundTrip(in.WithContext(c))
+	if resp != nil {
+		resp.Request = in
+	}
+	return resp, err
+}
+
+// CloseIdleConnections closes the idle connections to endpoints and those of
+// the transport for unknown hosts.
+func (t *transport) CloseIdleConnections() {
+	for _, s := range t.plan.Load().services {
+		s.closeIdle()
+	}
+	closeIdle(t.options.base)
+}
+
+func closeIdle(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// spine is the inner end of the call middleware.
+type spine struct{ m *Mesh }
+
+func (s spine) RoundTrip(in *http.Request) (*http.Response, error) {
+	c := CallFrom(in.Context())
+	if c == nil || c.mesh != s.m || c.entered {
+		// A middleware dropped the context, or came a second time.
+		return s.m.carry(nil, in)
+	}
+	c.entered = true
+	return s.m.carry(c, in)
+}
+
+func (s spine) CloseIdleConnections() { (*transport)(s.m).CloseIdleConnections() }
+
+// carry takes a request to where the plan says. c is its call if call
+// middleware made one; a call that only passes through needs none.
+func (m *Mesh) carry(c *Call, in *http.Request) (*http.Response, error) {
+	p := m.plan.Load()
+	route, dest, prefix := p.aim(in, m.options.draw)
+	if route == nil || dest == nil && !route.answers() {
+		return m.unknown(p, route, prefix, in)
+	}
+	if c == nil {
+		c = &Call{mesh: m, Context: in.Context(), in: in, start: time.Now()}
+	}
+	c.route, c.dest, c.prefix = route, dest, prefix
+	return c.run(in)
+}
+
+// unknown passes a call on to a host that no service has, or refuses it.
+func (m *Mesh) unknown(p *plan, r *route, prefix string, in *http.Request) (*http.Response, error) {
+	if p.refuse != nil && r == nil && in.URL != nil && in.URL.Host != "" {
+		m.refused.Add(1)
+		if p.refuse.Mode == outcome.Enforce {
+			closeBody(in)
+			return nil, &Error{Reason: outcome.UnknownHost, Err: &hostError{in.URL.Host}}
+		}
+	}
+	m.passed.Add(1)
+	if r == nil {
+		return m.options.base.RoundTrip(in)
+	}
+	return r.pass(m.options.base, in, prefix)
+}
+
+func closeBody(in *http.Request) {
+	if in.Body != nil {
+		// The call has failed already, with a better error.
+		_ = in.Body.Close()
+	}
+}
+
+type hostError struct{ host string }
+
+func (e *hostError) Error() string { return "host " + e.host }

@@ -1,0 +1,258 @@
+package tulle
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/routing"
+)
+
+// Validate reports every fault of the Config at once, each with its path,
+// such as
+//
+//	routes[2] (checkout): retry.perTry: 3s exceeds timeout 2s
+//
+// New and Apply refuse a Config with a fault.
+func (c Config) Validate() error {
+	var f faults
+	c.Policies.validate(f.at("policies"))
+	if r := c.RefuseUnknownHosts; r != nil && r.Mode > outcome.Observe {
+		f.add("refuseUnknownHosts.mode: %d is neither Enforce nor Observe", r.Mode)
+	}
+	c.validateServices(&f)
+	c.validateRoutes(&f)
+	return errors.Join(f.all()...)
+}
+
+func (c Config) validateServices(f *faults) {
+	names, hosts := map[string]int{}, map[match.Host]string{}
+	for i, s := range c.Services {
+		f := f.item("services", i, s.Name)
+		switch first, twice := names[s.Name]; {
+		case s.Name == "":
+			f.add("name: is empty")
+		case twice:
+			f.add("name: services[%d] has it already", first)
+		default:
+			names[s.Name] = i
+		}
+		for j, pattern := range s.hosts() {
+			host, err := match.ParseHost(pattern)
+			if err != nil {
+				f.add("hosts[%d]: %w", j, err)
+			} else if other, twice := hosts[host]; twice {
+				f.add("hosts[%d]: %q belongs to service %s already", j, pattern, other)
+			} else {
+				hosts[host] = s.Name
+			}
+		}
+		s.validate(f)
+		s.Policies.validate(f)
+		s.Policies.or(c.Policies).validateTogether(f)
+	}
+}
+
+func (s Service) validate(f *faults) {
+	if s.Resolver == nil {
+		f.add("resolver: is missing")
+	} else {
+		comparable(f, "resolver", s.Resolver)
+		validator(f, "resolver", s.Resolver)
+	}
+	comparable(f, "balancer", s.Balancer)
+	validator(f, "balancer", s.Balancer)
+	comparable(f, "classifier", s.Classifier)
+	if s.Protocol > H2C {
+		f.add("protocol: %d is unknown", s.Protocol)
+	}
+	if s.Protocol == H2C && s.TLS != nil {
+		f.add("protocol: h2c is without TLS, but tls is present")
+	}
+	for name, d := range map[string]time.Duration{
+		"connectTimeout": s.Connection.ConnectTimeout, "tlsTimeout": s.Connection.TLSTimeout,
+		"idleTimeout": s.Connection.IdleTimeout,
+	} {
+		if d < 0 {
+			f.add("connection.%s: %v is negative", name, d)
+		}
+	}
+	if s.Connection.MaxIdle < 0 {
+		f.add("connection.maxIdle: %d is negative", s.Connection.MaxIdle)
+	}
+	subsets := map[string]int{}
+	for j, sub := range s.Subsets {
+		f := f.item("subsets", j, sub.Name)
+		if first, twice := subsets[sub.Name]; twice {
+			f.add("name: subsets[%d] has it already", first)
+		}
+		subsets[sub.Name] = j
+		if sub.Name == "" {
+			f.add("name: is empty")
+		}
+		if len(sub.Labels) == 0 {
+			f.add("labels: are empty, which every endpoint fits")
+		}
+	}
+}
+
+func (c Config) validateRoutes(f *faults) {
+	services := map[string]Service{}
+	for _, s := range c.Services {
+		services[s.Name] = s
+	}
+	names := map[string]int{}
+	rules := make([]routing.Rule[struct{}], len(c.Routes))
+	for i, r := range c.Routes {
+		rules[i] = routing.Rule[struct{}]{Name: r.Name, Match: r.Match}
+		f := f.item("routes", i, r.Name)
+		if first, twice := names[r.Name]; twice {
+			f.add("name: routes[%d] has it already", first)
+		}
+		names[r.Name] = i
+		if r.Name == "" {
+			f.add("name: is empty")
+		}
+		if r.Sticky != nil {
+			f.join("sticky", r.Sticky.Validate())
+		}
+		f.join("filters", r.Filters.Validate())
+		if len(r.Split) > 0 && (r.Filters.Redirect != nil || r.Filters.Direct != nil) {
+			f.add("split: is never used, the filters answer already")
+		}
+		r.Policies.validate(f)
+		for j, d := range r.Split {
+			f := f.item("split", j, d.Service)
+			s, ok := services[d.Service]
+			if !ok {
+				f.add("service: there is no service %q", d.Service)
+				continue
+			}
+			if d.Subset != "" && !s.hasSubset(d.Subset) {
+				f.add("subset: service %s has no subset %q", d.Service, d.Subset)
+			}
+			r.Policies.or(s.Policies).or(c.Policies).validateTogether(f)
+		}
+		if len(r.Split) == 0 {
+			r.Policies.or(c.Policies).validateTogether(f)
+		}
+	}
+	if _, err := routing.Compile(rules); err != nil {
+		f.raw(err)
+	}
+}
+
+// validate reports faults of the fields one by one, validateTogether those
+// of what is in force after inheritance.
+func (p Policies) validate(f *faults) {
+	if p.Retry != nil {
+		f.join("retry", p.Retry.Validate())
+	}
+}
+
+func (p Policies) validateTogether(f *faults) {
+	if p.Retry != nil && p.Timeout > 0 && p.Retry.PerTry > p.Timeout {
+		f.add("retry.perTry: %v exceeds timeout %v", p.Retry.PerTry, p.Timeout)
+	}
+}
+
+// or fills in from the next wider policies what p leaves unset.
+func (p Policies) or(wider Policies) Policies {
+	if p.Timeout == 0 {
+		p.Timeout = wider.Timeout
+	}
+	if p.Retry == nil {
+		p.Retry = wider.Retry
+	}
+	return p
+}
+
+func (s Service) hosts() []string {
+	if len(s.Hosts) == 0 {
+		return []string{s.Name}
+	}
+	return s.Hosts
+}
+
+func (s Service) hasSubset(name string) bool {
+	for _, sub := range s.Subsets {
+		if sub.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func comparable(f *faults, path string, v any) {
+	if v != nil && !reflect.ValueOf(v).Comparable() {
+		f.add("%s: a %T cannot be compared, use a pointer to it", path, v)
+	}
+}
+
+func validator(f *faults, path string, v any) {
+	if val, ok := v.(interface{ Validate() error }); ok {
+		f.join(path, val.Validate())
+	}
+}
+
+// faults collects faults under a path. The faults of a part go to the whole.
+type faults struct {
+	path string
+	list *[]error
+}
+
+func (f *faults) at(path string) *faults {
+	if f.list == nil {
+		f.list = new([]error)
+	}
+	return &faults{path: f.path + path + ": ", list: f.list}
+}
+
+func (f *faults) item(list string, i int, name string) *faults {
+	path := fmt.Sprintf("%s[%d]", list, i)
+	if name != "" {
+		path += " (" + name + ")"
+	}
+	return f.at(path)
+}
+
+func (f *faults) add(format string, args ...any) {
+	if f.list == nil {
+		f.list = new([]error)
+	}
+	*f.list = append(*f.list, fmt.Errorf(f.path+format, args...))
+}
+
+// join adds all faults that err, the result of a part's Validate, is made of.
+func (f *faults) join(path string, err error) {
+	for _, e := range unjoin(err) {
+		f.add("%s.%w", path, e)
+	}
+}
+
+// raw adds faults that have their whole path already.
+func (f *faults) raw(err error) {
+	for _, e := range unjoin(err) {
+		f.add("%w", e)
+	}
+}
+
+func (f *faults) all() []error {
+	if f.list == nil {
+		return nil
+	}
+	return *f.list
+}
+
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
+}
