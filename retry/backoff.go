@@ -23,7 +23,7 @@ type Backoff struct {
 	// or if MaxRetryAfter is negative. The values of type Backoff of
 	// github.com/hashicorp/go-retryablehttp fit. A Retry-After within
 	// MaxRetryAfter is waited for at least.
-	Func func(min, max time.Duration, attempt int, resp *http.Response) time.Duration
+	Func func(min, max time.Duration, attempt int, resp *http.Response) time.Duration `json:"-"`
 }
 
 func (b Backoff) faults() (faults []error) {

@@ -3,6 +3,7 @@ package retry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -17,7 +18,7 @@ const minRemaining = 5 * time.Millisecond
 var (
 	errNoResponse = errors.New("retry: Try.Send returned neither a response nor an error")
 	// errLegacyCancel is for http.Request.Cancel.
-	errLegacyCancel = errors.New("request cancelled")
+	errLegacyCancel = fmt.Errorf("request cancelled: %w", context.Canceled)
 )
 
 // call is one Do. It lives on the stack.
@@ -46,13 +47,16 @@ func (c *call) send(s *span, try Try, b Body) (*http.Response, outcome.Outcome, 
 	}
 	if err != nil {
 		err = Cause(s, err)
+		if _, late := errors.AsType[*TimeoutError](err); late && !o.Unsent {
+			o.Class = outcome.Timeout // whatever the transport made of it
+		}
 		s.end()
 		return nil, o, err
 	}
 	if !s.headers(resp) {
 		closeBody(resp.Body)
 		s.end()
-		return nil, outcome.Outcome{Class: outcome.Timeout}, context.Cause(s)
+		return nil, outcome.Outcome{Class: outcome.Timeout}, s.passed()
 	}
 	s.hook.Follow(resp, c.src.in.Method, s)
 	return resp, o, nil
@@ -241,6 +245,7 @@ func (c *call) wait(d time.Duration) error {
 		return nil
 	case <-c.ctx.Done():
 		return context.Cause(c.ctx)
+	//lint:ignore SA1019 callers may set it, and http.Client does for its Timeout
 	case <-c.src.in.Cancel:
 		return errLegacyCancel
 	}

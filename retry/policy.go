@@ -72,7 +72,7 @@ type Policy struct {
 	// attempt that another may follow and must not touch the body. Only its
 	// verdict counts: a call always ends with the response or the error of
 	// its last attempt.
-	CheckRetry func(ctx context.Context, resp *http.Response, err error) (bool, error)
+	CheckRetry func(ctx context.Context, resp *http.Response, err error) (bool, error) `json:"-"`
 }
 
 // Validate returns every fault of the policy, joined, each with the path of

@@ -66,8 +66,11 @@ func (r *replay) replayable() bool {
 	return r.whole()
 }
 
-// whole needs the lock.
-func (r *replay) whole() bool { return !r.closed && !r.lost && !(r.busy && r.loose) }
+// whole reports whether the body can be read from its beginning, and to its
+// end as far as is known. It needs the lock.
+func (r *replay) whole() bool {
+	return !r.closed && !r.lost && !(r.busy && r.loose) && (r.err == nil || r.err == io.EOF)
+}
 
 // settle says that no other attempt follows. The source is closed when its
 // last reader is, and at once if the call has failed.

@@ -11,10 +11,11 @@ import (
 
 // Phases of a span: which limit its timer stands for.
 const (
-	idle    = iota // none
-	whole          // the end of the whole call
-	perTry         // the headers of this attempt
-	expired        // one of them has passed
+	idle        = iota // none
+	whole              // the end of the whole call
+	perTry             // the headers of this attempt
+	wholePassed        // that limit has passed
+	perTryPassed
 )
 
 // span is the context of an attempt that has a limit of its own. It ends with
@@ -88,23 +89,34 @@ func (s *span) Deadline() (time.Time, bool) {
 // was exceeded, not a caller who went away.
 func (s *span) Err() error {
 	err := s.Context.Err()
-	if err != nil && s.phase.Load() == expired {
+	if err != nil && s.passed() != nil {
 		return context.DeadlineExceeded
 	}
 	return err
+}
+
+// passed returns the limit that has passed, nil if none has.
+func (s *span) passed() error {
+	switch s.phase.Load() {
+	case perTryPassed:
+		return &s.loop.errTry
+	case wholePassed:
+		return &s.loop.errCall
+	}
+	return nil
 }
 
 // expire is called by the timer.
 func (s *span) expire() {
 	switch s.phase.Load() {
 	case perTry:
-		if s.phase.CompareAndSwap(perTry, expired) {
+		if s.phase.CompareAndSwap(perTry, perTryPassed) {
 			s.cancel(&s.loop.errTry)
 		}
 	case whole:
 		// A timer that had fired for the headers when they came is early here;
 		// it has been set anew.
-		if time.Until(s.deadline) <= 0 && s.phase.CompareAndSwap(whole, expired) {
+		if time.Until(s.deadline) <= 0 && s.phase.CompareAndSwap(whole, wholePassed) {
 			s.cancel(&s.loop.errCall)
 		}
 	}
@@ -119,7 +131,7 @@ func (s *span) headers(resp *http.Response) bool {
 	}
 	for {
 		p := s.phase.Load()
-		if p == expired {
+		if p >= wholePassed {
 			return false
 		}
 		if !s.phase.CompareAndSwap(p, next) {
