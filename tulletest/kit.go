@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A row is one rule of a contract. Its function gets a world of its own inside
@@ -54,6 +55,8 @@ func bubble(t *testing.T, report func(*testing.T) testing.TB, body func(t testin
 	synctest.Test(t, func(t *testing.T) {
 		tb := report(t)
 		tb.Cleanup(func() { // registered first: runs when all else is stopped
+			// A server that was closed waits a little for its peers.
+			time.Sleep(time.Minute)
 			synctest.Wait()
 			if left := goroutines(); len(left) > 0 {
 				told = true
