@@ -337,7 +337,7 @@ func TestCallerGoesAwayDuringTheWait(t *testing.T) {
 				require.Zero(t, stats.Retries)
 				require.Zero(t, loop.Budget().Stats().Granted, "refunded")
 				synctest.Wait()
-				require.Equal(t, 1, tr.ended, "the context of the attempt")
+				require.EqualValues(t, 1, tr.ended.Load(), "the context of the attempt")
 			})
 		})
 	}
@@ -380,7 +380,7 @@ func TestPanicsOfPluggedInCodeFreeEverything(t *testing.T) {
 				require.Equal(t, released, tr.released)
 				require.Zero(t, loop.Budget().Stats().Granted)
 				synctest.Wait()
-				require.Equal(t, 1, tr.ended, "the context of the attempt")
+				require.EqualValues(t, 1, tr.ended.Load(), "the context of the attempt")
 			})
 		})
 	}

@@ -42,7 +42,7 @@ type tryer struct {
 	released int
 	open     atomic.Int32 // response bodies not closed
 	openAt   []int32      // open when each attempt was asked for
-	ended    int          // attempts sent whose context has ended
+	ended    atomic.Int32 // attempts sent whose context has ended
 }
 
 func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
@@ -77,7 +77,7 @@ func (a *try) Send(ctx context.Context, b retry.Body) (*http.Response, outcome.O
 	a.use()
 	require.Zero(a.t, a.open.Load(), "the response before is closed")
 	a.sent = append(a.sent, time.Now())
-	context.AfterFunc(ctx, func() { a.ended++ })
+	context.AfterFunc(ctx, func() { a.ended.Add(1) })
 	if b.Reader != nil {
 		defer func() { _ = b.Reader.Close() }()
 		n := int64(a.read)
