@@ -252,12 +252,16 @@ func handledReuse(t testing.TB, w *handlerWorld) {
 }
 
 func handledConcurrently(t testing.TB, w *handlerWorld) {
+	all := newMeeting(crowd)
 	w.serve(func(rw http.ResponseWriter, r *http.Request) {
+		if !all.wait(r) {
+			t.Errorf("requests wait for each other: a minute has passed without %d being handled", crowd)
+		}
 		rw.Header().Set("X-Id", r.Header.Get("X-Id"))
 		io.Copy(rw, r.Body)
 	})
 	var callers sync.WaitGroup
-	for i := range 64 {
+	for i := range crowd {
 		callers.Go(func() {
 			id := fmt.Sprint(i)
 			r := w.request("POST", "/", strings.NewReader("body of "+id))

@@ -2,6 +2,7 @@ package tulletest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -143,12 +144,13 @@ func (w *clientWorld) roundTrip(r *http.Request) (*http.Response, error) {
 	case resp != nil && err != nil:
 		w.t.Errorf("RoundTrip returned both a response and the error %v", err)
 	case resp == nil && err == nil:
-		w.t.Fatalf("RoundTrip returned neither a response nor an error")
+		err = errors.New("RoundTrip returned neither a response nor an error")
+		w.t.Error(err)
+	case err == nil && resp.Body == nil:
+		resp, err = nil, errors.New("RoundTrip returned a response without a body")
+		w.t.Error(err)
 	}
-	if resp != nil {
-		if resp.Body == nil {
-			w.t.Fatalf("RoundTrip returned a response without a body")
-		}
+	if resp != nil && resp.Body != nil {
 		w.t.Cleanup(func() { resp.Body.Close() })
 	}
 	return resp, err

@@ -65,12 +65,16 @@ func idleConnectionsClosed(t testing.TB, w *clientWorld) {
 }
 
 func concurrentCalls(t testing.TB, w *clientWorld) {
+	all := newMeeting(crowd)
 	w.serve(func(rw http.ResponseWriter, r *http.Request) {
+		if !all.wait(r) {
+			t.Errorf("calls wait for each other: a minute has passed without %d being under way", crowd)
+		}
 		rw.Header().Set("X-Id", r.Header.Get("X-Id"))
 		io.Copy(rw, r.Body)
 	})
 	var callers sync.WaitGroup
-	for i := range 64 {
+	for i := range crowd {
 		callers.Go(func() {
 			for j := range 4 {
 				id := fmt.Sprint(i, "/", j)
@@ -90,6 +94,35 @@ func concurrentCalls(t testing.TB, w *clientWorld) {
 		})
 	}
 	callers.Wait()
+}
+
+// crowd is how many calls are made at once.
+const crowd = 64
+
+// meeting is where a number of requests wait for each other, once.
+type meeting struct {
+	mu      sync.Mutex
+	missing int
+	full    chan struct{}
+}
+
+func newMeeting(n int) *meeting { return &meeting{missing: n, full: make(chan struct{})} }
+
+// wait reports whether all have come within a minute.
+func (m *meeting) wait(r *http.Request) bool {
+	m.mu.Lock()
+	if m.missing--; m.missing == 0 {
+		close(m.full)
+	}
+	m.mu.Unlock()
+	select {
+	case <-m.full:
+		return true
+	case <-r.Context().Done():
+		return true
+	case <-time.After(time.Minute):
+		return false
+	}
 }
 
 func halfReadBodies(t testing.TB, w *clientWorld) {
