@@ -129,7 +129,7 @@ func escapeQuery(rawQuery string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(rawQuery) {
-		if c := rawQuery[i]; c > ' ' && c < 0x7f {
+		if c := rawQuery[i]; c > ' ' && c < 0x7f && strings.IndexByte("\"#<>\\", c) < 0 {
 			b.WriteByte(c)
 		} else {
 			b.Write([]byte{'%', hex[c>>4], hex[c&15]})

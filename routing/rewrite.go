@@ -87,7 +87,7 @@ func newPath(u *url.URL, path, prefix, matched string) string {
 	if path != "" {
 		return escape(path)
 	}
-	old := match.EscapedPath(u)
+	old := escape(match.EscapedPath(u)) // an Opaque part may hold anything
 	if prefix == "" || old[0] != '/' {
 		return old
 	}
@@ -106,15 +106,15 @@ func newPath(u *url.URL, path, prefix, matched string) string {
 	return "/"
 }
 
-// escape returns a path from configuration, which may be escaped or not, as it is
-// written on the wire.
+// escape returns a path, in which what needs to be escaped may be so already or
+// not, as it is written on the wire.
 func escape(path string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(path) {
 		switch c := path[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
-			strings.IndexByte("-._~!$&'()*+,;=:@/%", c) >= 0:
+			strings.IndexByte("-._~!$&'()*+,;=:@/%[]", c) >= 0:
 			b.WriteByte(c)
 		default:
 			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
