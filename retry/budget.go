@@ -36,7 +36,7 @@ type BudgetPolicy struct {
 // faults returns every fault of the policy.
 func (p BudgetPolicy) faults(prefix string) (faults []error) {
 	if math.IsNaN(p.Ratio) || p.Ratio > 1 {
-		faults = append(faults, fmt.Errorf("%sratio: %v is more than 1", prefix, p.Ratio))
+		faults = append(faults, fmt.Errorf("%sratio: %v is not at most 1", prefix, p.Ratio))
 	}
 	if p.MinPerSecond > 1_000_000 {
 		faults = append(faults, fmt.Errorf("%sminPerSecond: %d exceeds the limit of 1000000", prefix, p.MinPerSecond))

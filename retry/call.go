@@ -16,7 +16,7 @@ import (
 const minRemaining = 5 * time.Millisecond
 
 var (
-	errNoResponse = errors.New("retry: Try.Send returned neither a response nor an error")
+	errNoResponse = errors.New("neither a response nor an error was returned")
 	// errLegacyCancel is for http.Request.Cancel.
 	errLegacyCancel = fmt.Errorf("request cancelled: %w", context.Canceled)
 )

@@ -72,8 +72,9 @@ func (t *trip) Send(ctx context.Context, b Body) (*http.Response, outcome.Outcom
 		err = Cause(ctx, err)
 		return nil, t.classifier.Classify(nil, err), err
 	}
-	if resp != nil {
-		resp.Request = t.in
+	if resp == nil {
+		return nil, outcome.Outcome{}, errNoResponse
 	}
+	resp.Request = t.in
 	return resp, t.classifier.Classify(resp, nil), nil
 }
