@@ -1,0 +1,47 @@
+package discovery_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tulle-mesh/tulle/discovery"
+	"github.com/tulle-mesh/tulle/endpoint"
+)
+
+// A set that the program finds out by itself, beside one that is written
+// down.
+func Example() {
+	var own discovery.Manual
+	if err := own.Set(endpoint.Info{Addr: "10.0.0.7:8080", Labels: map[string]string{"version": "v2"}}); err != nil {
+		fmt.Println(err)
+	}
+	reviews := discovery.Merge(&own, discovery.Addrs("10.0.0.1:8080"))
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	sets := 0
+	for infos, err := range reviews.Watch(ctx) {
+		if err != nil {
+			fmt.Println("not known at present:", err)
+			continue
+		}
+		for _, info := range infos {
+			fmt.Println(info.Addr, info.Labels)
+		}
+		if sets++; sets == 2 {
+			break
+		}
+		if err := own.Set(); err != nil {
+			fmt.Println(err)
+		}
+		fmt.Println("then")
+	}
+
+	fmt.Println(discovery.Addrs("10.0.0.1").Validate())
+	// Output:
+	// 10.0.0.7:8080 map[version:v2]
+	// 10.0.0.1:8080 map[]
+	// then
+	// 10.0.0.1:8080 map[]
+	// endpoints[0].addr: "10.0.0.1" is neither host:port nor unix:path
+}
