@@ -42,7 +42,7 @@ func (d Direct) Validate() error {
 		if d.Body == "" {
 			faults.add("contentType", "there is no body")
 		}
-		faults.field("contentType", Field{"Content-Type", d.ContentType})
+		faults.fieldValue("contentType", d.ContentType)
 	}
 	return faults.err()
 }
@@ -51,8 +51,12 @@ func (d Direct) Validate() error {
 // ContentLength is known, and there is no body in answer to HEAD. It does not
 // touch req, whose body is the caller's to close.
 func (d Direct) Response(req *http.Request) *http.Response {
+	text := http.StatusText(d.Status)
+	if text == "" {
+		text = "status code " + strconv.Itoa(d.Status) // as net/http's server has it
+	}
 	resp := &http.Response{
-		Status:     strings.TrimSpace(strconv.Itoa(d.Status) + " " + http.StatusText(d.Status)),
+		Status:     strconv.Itoa(d.Status) + " " + text,
 		StatusCode: d.Status,
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,

@@ -78,9 +78,13 @@ func (e HeaderEdit) Validate() error {
 
 func (f *faults) field(path string, field Field) {
 	f.fieldName(path+".name", field.Name)
-	for i := range len(field.Value) {
-		if c := field.Value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			f.add(path+".value", "control character %q", c)
+	f.fieldValue(path+".value", field.Value)
+}
+
+func (f *faults) fieldValue(path, value string) {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			f.add(path, "control character %q", c)
 			return
 		}
 	}

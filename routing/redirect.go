@@ -79,7 +79,7 @@ func (d Redirect) Location(r *http.Request, prefix string) string {
 	host, requestPort := match.CanonicalHost(r)
 	if d.Host != "" {
 		host = strings.Trim(d.Host, "[]")
-	} else if _, err := match.ParseHost(host); err != nil {
+	} else if h, err := match.ParseHost(host); err != nil || h.Wildcard {
 		return path // what cannot be a host must not be reflected
 	}
 	scheme, port := d.Scheme, d.Port

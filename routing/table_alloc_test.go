@@ -68,6 +68,45 @@ func TestMatchAllocations(t *testing.T) {
 	}
 }
 
+// TestFilterAllocations: where nothing is changed nothing is allocated.
+func TestFilterAllocations(t *testing.T) {
+	resp := &http.Response{StatusCode: 200, Body: http.NoBody}
+	rt := routing.Middleware(filterRules(t))(&roundTripper{roundTrip: func(*http.Request) (*http.Response, error) { return resp, nil }})
+	split, err := routing.NewSplit([]uint32{90, 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := routing.Handler(filterRules(t))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	nothing, unmatched := request(t, "GET", "http://h/nothing"), request(t, "GET", "http://h/unmatched")
+	var draw uint64
+	for name, f := range map[string]func(){
+		"no rule":          func() { rt.RoundTrip(unmatched) },
+		"zero filters":     func() { rt.RoundTrip(nothing) },
+		"handler, no rule": func() { handler.ServeHTTP(nil, unmatched) },
+		"split":            func() { draw++; split.Pick(draw) },
+	} {
+		if n := testing.AllocsPerRun(200, f); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func BenchmarkMiddleware(b *testing.B) {
+	resp := &http.Response{StatusCode: 200, Body: http.NoBody}
+	rt := routing.Middleware(filterRules(b))(&roundTripper{roundTrip: func(*http.Request) (*http.Response, error) { return resp, nil }})
+	for _, path := range []string{"/unmatched", "/request", "/rewrite/a", "/direct"} {
+		r := request(b, "GET", "http://h"+path)
+		b.Run(path[1:], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := rt.RoundTrip(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkMatch(b *testing.B) {
 	for _, headers := range []bool{false, true} {
 		kind := "host+path"
