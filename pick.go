@@ -46,7 +46,11 @@ func (c *Call) pick(ctx context.Context, n int) (*target, error) {
 			}
 		}
 		if err := c.wait(ctx, n, g); err != nil {
-			return nil, &Error{Reason: outcome.NoEndpoint, Err: err}
+			reason := outcome.NoEndpoint
+			if errors.Is(c.Err(), context.Canceled) {
+				reason = outcome.Cancelled
+			}
+			return nil, &Error{Reason: reason, Err: err}
 		}
 	}
 }

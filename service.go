@@ -255,7 +255,7 @@ func (s *service) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.members {
-		t.transport.CloseIdleConnections()
+		t.closeIdle()
 	}
 }
 

@@ -178,7 +178,7 @@ func (m *Mesh) State() State {
 
 func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	out := ServiceState{
-		Name: s.name, Hosts: c.hosts(), Protocol: c.Protocol, TLS: c.TLS != nil, External: c.External,
+		Name: s.name, Hosts: slices.Clone(c.hosts()), Protocol: c.Protocol, TLS: c.TLS != nil, External: c.External,
 		Connection: c.Connection.withDefaults(), MaxWait: c.MaxWait,
 		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()),
 		Policies: c.Policies.or(p.config.Policies).effective(),

@@ -36,16 +36,23 @@ func newTarget(o *options, w *wire, e *endpoint.Endpoint, c *endpoint.Control) *
 // end takes an attempt out of flight.
 func (t *target) end() {
 	if t.control.End() == 0 && t.retired.Load() {
-		t.transport.CloseIdleConnections()
-		time.AfterFunc(linger, t.transport.CloseIdleConnections)
+		t.closeIdle()
+		time.AfterFunc(linger, t.closeIdle)
 	}
+}
+
+// closeIdle closes the idle connections, those of middleware that has a
+// transport of its own included.
+func (t *target) closeIdle() {
+	closeIdle(t.rt)
+	t.transport.CloseIdleConnections()
 }
 
 // retire closes the idle connections, now and as calls end.
 func (t *target) retire() {
 	t.retired.Store(true)
-	t.transport.CloseIdleConnections()
+	t.closeIdle()
 	if t.InFlight() == 0 {
-		time.AfterFunc(linger, t.transport.CloseIdleConnections)
+		time.AfterFunc(linger, t.closeIdle)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/tulle-mesh/tulle/match"
@@ -229,7 +230,11 @@ func (f *faults) add(format string, args ...any) {
 // join adds all faults that err, the result of a part's Validate, is made of.
 func (f *faults) join(path string, err error) {
 	for _, e := range unjoin(err) {
-		f.add("%s.%w", path, e)
+		dot := "."
+		if field, _, ok := strings.Cut(e.Error(), ":"); !ok || strings.Contains(field, " ") {
+			dot = ": " // a fault of the whole part, not of a field
+		}
+		f.add("%s%s%w", path, dot, e)
 	}
 }
 

@@ -1,0 +1,298 @@
+package tulle_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/retry"
+	"github.com/tulle-mesh/tulle/routing"
+	"github.com/tulle-mesh/tulle/tulletest"
+)
+
+// bad is a balancing policy that cannot be compared.
+type bad struct {
+	balancer.RoundRobin
+	_ []int
+}
+
+// Every fault is found at once, with its path, and nothing is applied.
+func TestEveryFaultIsReportedAtOnce(t *testing.T) {
+	c := tulle.Config{
+		Services: []tulle.Service{
+			{Name: "", Resolver: at("a:1")},
+			{Name: "reviews", Hosts: []string{"reviews", "bad host", "ratings"}},
+			{Name: "reviews", Hosts: []string{"other"}, Resolver: at("a:1"), Balancer: bad{}, Protocol: 9},
+			{Name: "ratings", Resolver: at("a:1"), Protocol: tulle.H2C, TLS: &tulle.TLS{},
+				Connection: tulle.Connection{ConnectTimeout: -1, MaxIdle: -1},
+				Subsets:    []tulle.Subset{{Name: "v1", Labels: map[string]string{"v": "1"}}, {Name: "v1", Labels: map[string]string{"v": "2"}}, {Name: "", Labels: nil}},
+				Policies:   tulle.Policies{Timeout: time.Second, Retry: &retry.Policy{Attempts: -1, PerTry: 2 * time.Second}}},
+		},
+		Routes: []tulle.Route{
+			{Name: "a", Match: []match.Request{{Path: match.Path{Regex: "("}}}, Split: []tulle.Destination{{Service: "nobody"}, {Service: "ratings", Subset: "v9"}}},
+			{Name: "a", Match: []match.Request{{Path: match.Path{Exact: "/x"}}}, Sticky: &match.Key{}},
+			{Name: "", Match: []match.Request{{Path: match.Path{Exact: "/x"}}},
+				Split: []tulle.Destination{{Service: "ratings"}}, Filters: routing.Filters{Redirect: &routing.Redirect{Status: 200}},
+				Policies: tulle.Policies{Timeout: time.Millisecond, Retry: &retry.Policy{PerTry: time.Second}}},
+		},
+		RefuseUnknownHosts: &tulle.RefuseUnknownHosts{Mode: 7},
+	}
+	err := c.Validate()
+	require.Error(t, err)
+	for _, want := range []string{
+		"services[0]: name: is empty",
+		"services[1] (reviews): hosts[1]: ",
+		"services[1] (reviews): resolver: is missing",
+		"services[2] (reviews): name: services[1] has it already",
+		"services[2] (reviews): balancer: a tulle_test.bad cannot be compared",
+		"services[2] (reviews): protocol: 9 is unknown",
+		"services[3] (ratings): hosts[0]: \"ratings\" belongs to service reviews already",
+		"services[3] (ratings): protocol: h2c is without TLS",
+		"services[3] (ratings): connection.connectTimeout: -1ns is negative",
+		"services[3] (ratings): connection.maxIdle: -1 is negative",
+		"services[3] (ratings): subsets[1] (v1): name: subsets[0] has it already",
+		"services[3] (ratings): subsets[2]: name: is empty",
+		"services[3] (ratings): subsets[2]: labels: are empty",
+		"services[3] (ratings): retry.attempts: -1",
+		"services[3] (ratings): retry.perTry: 2s exceeds timeout 1s",
+		"routes[0] (a): matches[0].path.regex: ",
+		"routes[0] (a): split[0] (nobody): service: there is no service \"nobody\"",
+		"routes[0] (a): split[1] (ratings): subset: service ratings has no subset \"v9\"",
+		"routes[1] (a): name: routes[0] has it already",
+		"routes[1] (a): sticky: exactly one",
+		"routes[2]: matches[0]: identical to routes[1] (a): matches[0]",
+		"routes[2]: name: is empty",
+		"routes[2]: filters.redirect.status",
+		"routes[2]: split: is never used",
+		"routes[2]: split[0] (ratings): retry.perTry: 1s exceeds timeout 1ms",
+		"refuseUnknownHosts.mode: 7",
+	} {
+		assert.Contains(t, err.Error(), want)
+	}
+	_, err = tulle.New(c)
+	assert.ErrorContains(t, err, "services[0]: name: is empty")
+
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{})
+		m := w.mesh(one("10.0.0.1:80"))
+		require.Error(w, m.Apply(c))
+		assert.Equal(w, 200, w.get(m, "http://reviews/").status)
+		assert.EqualValues(w, 1, m.State().Applied)
+	})
+}
+
+func TestValidConfigsHaveNoFaults(t *testing.T) {
+	require.NoError(t, tulle.Config{}.Validate())
+	require.NoError(t, one("a:1").Validate())
+	c := one("a:1")
+	c.Policies = tulle.Recommended()
+	require.NoError(t, c.Validate())
+}
+
+// Apply restarts nothing that is equal and keeps what was counted.
+func TestApplyKeepsWhatIsEqual(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Status: 503}, tulletest.Step{})
+		src := newSource()
+		src.set(endpoint.Info{Addr: "10.0.0.1:80"})
+		c := from(src)
+		c.Routes = []tulle.Route{{Name: "r", Match: []match.Request{{Path: match.Path{Prefix: "/r"}}}, Split: []tulle.Destination{{Service: "reviews"}}}}
+		c.Policies = tulle.Policies{Retry: &retry.Policy{Budget: retry.BudgetPolicy{MinPerSecond: -1, Ratio: 1}}}
+		m := w.mesh(c)
+		for range 3 {
+			w.get(m, "http://reviews/r")
+		}
+		before := m.State()
+		c.Policies.Timeout = time.Minute
+		c.Services[0].MaxWait = time.Hour
+		require.NoError(w, m.Apply(c))
+		synctest.Wait()
+		after := m.State()
+		assert.Equal(w, 1, src.watched(), "the resolver goes on")
+		assert.Equal(w, before.Services[0].Endpoints, after.Services[0].Endpoints)
+		assert.Equal(w, before.Services[0].Calls, after.Services[0].Calls)
+		assert.Equal(w, before.Services[0].Retries, after.Services[0].Retries)
+		assert.Equal(w, before.Services[0].Budgets, after.Services[0].Budgets)
+		assert.Equal(w, before.Routes[0].Calls, after.Routes[0].Calls)
+		assert.Equal(w, before.Routes[0].Split[0].Calls, after.Routes[0].Split[0].Calls)
+		assert.Equal(w, time.Minute, after.Services[0].Policies.Timeout)
+		assert.EqualValues(w, 2, after.Applied)
+		w.get(m, "http://reviews/r")
+		assert.Equal(w, 1, w.net.Opened("10.0.0.1:80"), "and so do connections")
+
+		c.Services[0].Protocol = tulle.H2C
+		require.NoError(w, m.Apply(c))
+		w.get(m, "http://reviews/r")
+		assert.Equal(w, 2, w.net.Opened("10.0.0.1:80"), "another wire needs another connection")
+		assert.EqualValues(w, 5, service(w, m, "reviews").Endpoints[0].OK+service(w, m, "reviews").Endpoints[0].Failed-1+0, "on the same endpoint")
+
+		c.Services[0].Resolver = at("10.0.0.1:80")
+		require.NoError(w, m.Apply(c))
+		synctest.Wait()
+		assert.Greater(w, service(w, m, "reviews").Endpoints[0].OK, uint64(3), "by address, whoever tells it")
+	})
+}
+
+// What a caller does to its Config after New or Apply changes nothing.
+func TestConfigIsCopied(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Status: 503}, tulletest.Step{})
+		c := one("10.0.0.1:80")
+		c.Services[0].Hosts = []string{"reviews"}
+		c.Policies = tulle.Policies{Retry: &retry.Policy{Attempts: 2, Statuses: []int{503}}}
+		c.Routes = []tulle.Route{{Name: "r", Match: []match.Request{{Path: match.Path{Prefix: "/"}}},
+			Filters: routing.Filters{Request: routing.HeaderEdit{Set: []routing.Field{{Name: "X-A", Value: "1"}}}},
+			Split:   []tulle.Destination{{Service: "reviews"}}}}
+		m := w.mesh(c)
+		c.Services[0].Hosts[0] = "elsewhere"
+		c.Policies.Retry.Attempts = 1
+		c.Policies.Retry.Statuses[0] = 500
+		c.Routes[0].Filters.Request.Set[0].Value = "2"
+		c.Routes[0].Split[0].Service = "x"
+		a := w.get(m, "http://reviews/")
+		assert.Equal(w, 200, a.status)
+		s := m.State()
+		assert.Equal(w, "1", s.Routes[0].Filters.Request.Set[0].Value)
+		assert.Equal(w, "reviews", s.Routes[0].Split[0].Service)
+		assert.Equal(w, 2, s.Services[0].Policies.Retry.Attempts)
+	})
+}
+
+// Calls never fail, hang or race while configurations come and go.
+func TestApplyUnderLoad(t *testing.T) {
+	inBubble(t, func(w *world) {
+		for i := range 4 {
+			w.serve(fmt.Sprintf("10.0.0.%d:80", i+1), tulletest.Step{Delay: time.Millisecond, Body: "ok"})
+		}
+		configs := []tulle.Config{one("10.0.0.1:80", "10.0.0.2:80"), one("10.0.0.3:80"), one("10.0.0.4:80", "10.0.0.1:80")}
+		configs[1].Services[0].Protocol = tulle.H2C
+		configs[2].Services[0].Balancer = balancer.RoundRobin{}
+		configs[2].Services[0].Subsets = []tulle.Subset{{Name: "v1", Labels: map[string]string{"v": "1"}}}
+		configs[2].Services = append(configs[2].Services, tulle.Service{Name: "other", Resolver: at("10.0.0.2:80")})
+		m := w.mesh(configs[0])
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() {
+				for range 50 {
+					a, err := get(w.Context(), m, "http://reviews/")
+					if assert.NoError(w, err) {
+						assert.Equal(w, "ok", a.body)
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			for i := range 60 {
+				time.Sleep(time.Millisecond)
+				assert.NoError(w, m.Apply(configs[i%3]))
+				_ = m.State()
+			}
+		})
+		wg.Wait()
+		s := service(w, m, "reviews")
+		assert.Zero(w, s.Calls.Active)
+		assert.EqualValues(w, 3200, s.Calls.Calls)
+	})
+}
+
+// A call that waits for a service which the new configuration no longer has
+// does not wait for ever.
+func TestCallsDoNotWaitForWhatIsGone(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := w.mesh(from(newSource()))
+		time.AfterFunc(time.Second, func() { assert.NoError(w, m.Apply(tulle.Config{})) })
+		_, err := get(w.Context(), m, "http://reviews/")
+		assert.Equal(w, outcome.NoEndpoint, asError(w, err).Reason)
+	})
+}
+
+func TestShutdownWaitsForCallsAndRefusesNewOnes(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Body: "to the end", BodyDelay: time.Minute})
+		w.serve("elsewhere:80", tulletest.Step{Body: "untouched"})
+		m := w.mesh(one("10.0.0.1:80"))
+		resp, err := m.Client().Get("http://reviews/")
+		require.NoError(w, err)
+		begin := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			assert.NoError(w, m.Shutdown(w.Context()))
+			assert.Equal(w, time.Minute, time.Since(begin))
+		})
+		synctest.Wait()
+		_, err = do(w.Context(), m, "POST", "http://reviews/", "x")
+		assert.Equal(w, outcome.ShuttingDown, asError(w, err).Reason)
+		assert.Equal(w, "untouched", w.get(m, "http://elsewhere/").body, "others pass as ever")
+		a, err := read(resp, nil)
+		require.NoError(w, err)
+		assert.Equal(w, "to the end", a.body)
+		wg.Wait()
+		assert.NoError(w, m.Shutdown(w.Context()), "once more is nothing")
+		assert.Error(w, m.Apply(tulle.Config{}))
+		assert.True(w, m.State().ShuttingDown)
+	})
+}
+
+func TestShutdownGivesUpWithItsContext(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Body: "late", BodyDelay: time.Hour})
+		m := w.mesh(one("10.0.0.1:80"))
+		resp, err := m.Client().Get("http://reviews/")
+		require.NoError(w, err)
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		assert.ErrorIs(w, m.Shutdown(ctx), context.DeadlineExceeded)
+		a, err := read(resp, nil)
+		require.NoError(w, err, "the call goes on")
+		assert.Equal(w, "late", a.body)
+	})
+}
+
+func TestReadyNamesWhatIsMissing(t *testing.T) {
+	inBubble(t, func(w *world) {
+		src := newSource()
+		c := from(src)
+		c.Services = append(c.Services, tulle.Service{Name: "there", Resolver: at("10.0.0.9:80")})
+		m := w.mesh(c)
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		err := m.Ready(ctx)
+		require.ErrorIs(w, err, context.DeadlineExceeded)
+		assert.Contains(w, err.Error(), "reviews")
+		assert.NotContains(w, err.Error(), "there")
+		src.fail(errors.New("no"))
+		synctest.Wait()
+		require.Error(w, m.Ready(ctx), "a failure is no answer")
+		src.set()
+		assert.NoError(w, m.Ready(w.Context()), "an empty set is one, though no endpoint is there")
+	})
+}
+
+func TestTLSIsEqualByWhatItHolds(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{})
+		c := one("10.0.0.1:80")
+		m := w.mesh(c)
+		w.get(m, "http://reviews/")
+		c.Services[0].TLS = &tulle.TLS{RootCAs: x509.NewCertPool()}
+		require.NoError(w, m.Apply(c))
+		_, err := get(w.Context(), m, "http://reviews/")
+		require.Error(w, err, "TLS is spoken now")
+		c.Services[0].TLS = nil
+		require.NoError(w, m.Apply(c))
+		w.get(m, "http://reviews/")
+	})
+}

@@ -1,0 +1,152 @@
+//go:build !race
+
+package tulle_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/retry"
+	"github.com/tulle-mesh/tulle/routing"
+)
+
+// What a call may allocate beyond what the bare transport does. The figures
+// are promises: a change that exceeds one finds another way.
+func TestAllocationBudgets(t *testing.T) {
+	edit := routing.Filters{Request: routing.HeaderEdit{Set: []routing.Field{{Name: "X-Env", Value: "prod"}}}}
+	everything := []match.Request{{Hosts: []string{"reviews"}, Path: match.Path{Prefix: "/"}}}
+	for _, row := range []struct {
+		name   string
+		config func(*tulle.Config)
+		opts   []tulle.Option
+		ctx    func() (context.Context, context.CancelFunc)
+		body   bool
+		fields int
+		allocs float64
+		bytes  uint64
+	}{
+		{name: "unknown host", config: func(c *tulle.Config) { *c = tulle.Config{} }, allocs: 0, bytes: 0},
+		{name: "A: route, pick, retry armed", allocs: 1, bytes: 1024},
+		{name: "A: with a body", body: true, allocs: 1, bytes: 1024},
+		{name: "A: with a route", config: func(c *tulle.Config) {
+			c.Routes = []tulle.Route{{Name: "r", Match: everything, Split: []tulle.Destination{{Service: "reviews"}}}}
+		}, allocs: 1, bytes: 1024},
+		{name: "A: with attempt middleware", opts: []tulle.Option{tulle.WithAttemptMiddleware(through)}, allocs: 1, bytes: 1024},
+		{name: "B: deadline told, up to 8 fields", ctx: withDeadline, fields: 7, allocs: 1 + 3, bytes: 1024 + 512},
+		{name: "B: deadline told, up to 23 fields", ctx: withDeadline, fields: 22, allocs: 1 + 5, bytes: 1024 + 1638},
+		{name: "B: header edited", config: func(c *tulle.Config) {
+			c.Routes = []tulle.Route{{Name: "r", Match: everything, Filters: edit}}
+		}, fields: 7, allocs: 1 + 3, bytes: 1024 + 512},
+		{name: "C: time-out earlier than the caller's", config: func(c *tulle.Config) {
+			c.Policies.Timeout = time.Minute
+			c.Services[0].External = true // the deadline is not told
+		}, allocs: 1 + 5, bytes: 1024 + 400},
+		{name: "A+B+C", config: func(c *tulle.Config) { c.Policies.Timeout = time.Minute }, fields: 7, allocs: 9, bytes: 2048},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := one("10.0.0.1:80", "10.0.0.2:80")
+			c.Policies = tulle.Policies{Retry: &retry.Policy{}}
+			if row.config != nil {
+				row.config(&c)
+			}
+			rt := nullMesh(t, c, row.opts...)
+			ctx, cancel := context.Background(), context.CancelFunc(func() {})
+			if row.ctx != nil {
+				ctx, cancel = row.ctx()
+			}
+			defer cancel()
+			req := newRequest(ctx, row.body, row.fields)
+			allocs, bytes := cost(func() { consume(t, null{}, req) })
+			a, b := cost(func() { consume(t, rt, req) })
+			t.Logf("+%v allocations, +%d bytes", a-allocs, int64(b)-int64(bytes))
+			require.LessOrEqual(t, a, allocs+row.allocs, "allocations")
+			// A collection in between may add a few bytes of its own.
+			require.LessOrEqual(t, b, bytes+row.bytes+16, "bytes")
+		})
+	}
+}
+
+func withDeadline() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), time.Hour)
+}
+
+// cost returns what f allocates on average.
+func cost(f func()) (allocs float64, bytes uint64) {
+	const runs = 2000
+	var before, after runtime.MemStats
+	allocs = testing.AllocsPerRun(runs, f)
+	runtime.ReadMemStats(&before)
+	for range runs {
+		f()
+	}
+	runtime.ReadMemStats(&after)
+	return allocs, (after.TotalAlloc - before.TotalAlloc) / runs
+}
+
+// null answers at once, with one allocation of its own.
+type null struct{}
+
+func (null) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r.Body.Close()
+	}
+	return &http.Response{StatusCode: 200, Header: nil, Body: io.NopCloser(empty), ContentLength: 0, Request: r}, nil
+}
+
+var empty = strings.NewReader("")
+
+func through(next http.RoundTripper) http.RoundTripper {
+	return roundTripperFunc(func(r *http.Request) (*http.Response, error) { return next.RoundTrip(r) })
+}
+
+// nullMesh returns a mesh whose endpoints and unknown hosts are null.
+func nullMesh(t testing.TB, c tulle.Config, opts ...tulle.Option) http.RoundTripper {
+	t.Helper()
+	opts = append(opts, tulle.WithTransport(null{}), tulle.WithAttemptMiddleware(func(http.RoundTripper) http.RoundTripper { return null{} }))
+	m, err := tulle.New(c, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = m.Shutdown(context.Background()) })
+	require.NoError(t, m.Ready(t.Context()))
+	rt := m.Transport()
+	consume(t, rt, newRequest(t.Context(), false, 0)) // the first call may wait for its endpoints
+	return rt
+}
+
+func newRequest(ctx context.Context, body bool, fields int) *http.Request {
+	method, r := "GET", io.Reader(nil)
+	if body {
+		method, r = "POST", strings.NewReader("some words")
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://reviews/a/path", r)
+	if err != nil {
+		panic(err)
+	}
+	for i := range fields {
+		req.Header.Set(fmt.Sprintf("X-Field-%d", i), "value")
+	}
+	return req
+}
+
+func consume(t testing.TB, rt http.RoundTripper, req *http.Request) {
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf [16]byte
+	for {
+		if _, err := resp.Body.Read(buf[:]); err != nil {
+			break
+		}
+	}
+	resp.Body.Close()
+}

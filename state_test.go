@@ -1,0 +1,107 @@
+package tulle_test
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/tulletest"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// The defaults in force are part of the API: a change shows here.
+func TestEffectiveDefaults(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := tulle.Config{
+			Services: []tulle.Service{{Name: "reviews", Resolver: newSource()}},
+			Routes:   []tulle.Route{{Name: "all", Match: []match.Request{{}}, Split: to(tulle.Destination{Service: "reviews"})}},
+			Policies: tulle.Recommended(),
+		}
+		m := w.mesh(c)
+		synctest.Wait()
+		got, err := json.MarshalIndent(m.State(), "", "  ")
+		require.NoError(w, err)
+		got = regexp.MustCompile(`(?m)^.*"(at|started|version|appliedAt|since|p50|p95)":.*\n`).ReplaceAll(got, nil)
+		const golden = "testdata/defaults.json"
+		if *update {
+			require.NoError(w, os.MkdirAll("testdata", 0o755))
+			require.NoError(w, os.WriteFile(golden, got, 0o644))
+		}
+		want, err := os.ReadFile(golden)
+		require.NoError(w, err)
+		assert.Equal(w, string(want), string(got), "run go test . -run Defaults -update if this is meant")
+	})
+}
+
+func TestDebugServesStateToReadOnly(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{})
+		src := newSource()
+		src.set(endpoint.Info{Addr: "10.0.0.1:80", Labels: map[string]string{"version": "v1"}}, endpoint.Info{Addr: "10.0.0.2:80", NotReady: true})
+		c := from(src)
+		c.Services[0].Subsets = []tulle.Subset{{Name: "v1", Labels: map[string]string{"version": "v1"}}}
+		c.Routes = []tulle.Route{{Name: "all", Split: to(tulle.Destination{Service: "reviews", Subset: "v1"})}}
+		c.Policies = tulle.Recommended()
+		m := w.mesh(c)
+		w.get(m, "http://reviews/")
+		src.fail(errors.New("registry is down"))
+		synctest.Wait()
+		ask := func(method, target, accept string) *httptest.ResponseRecorder {
+			rec := httptest.NewRecorder()
+			req := httptest.NewRequest(method, target, nil)
+			req.Header.Set("Accept", accept)
+			m.Debug().ServeHTTP(rec, req)
+			return rec
+		}
+		text := ask("GET", "/", "text/html, */*").Body.String()
+		for _, want := range []string{
+			"service reviews (reviews), auto, balancer.LeastRequest", "10.0.0.2:80  not_ready (discovery)", "registry is down",
+			"subset v1", "1 of 1 available", "route all: 1, 0 active, 1 2xx", "2 attempts (enforce)",
+		} {
+			assert.Contains(w, text, want)
+		}
+		for _, rec := range []*httptest.ResponseRecorder{ask("GET", "/?format=json", ""), ask("GET", "/", "application/json")} {
+			var raw map[string]any
+			require.NoError(w, json.Unmarshal(rec.Body.Bytes(), &raw))
+			assert.Equal(w, "application/json", rec.Header().Get("Content-Type"))
+			assert.Len(w, raw["services"], 1)
+		}
+		rec := ask("POST", "/", "")
+		assert.Equal(w, http.StatusMethodNotAllowed, rec.Code)
+		assert.Equal(w, "GET, HEAD", rec.Header().Get("Allow"))
+	})
+}
+
+// What State returns belongs to its caller.
+func TestStateIsACopy(t *testing.T) {
+	inBubble(t, func(w *world) {
+		src := newSource()
+		src.set(endpoint.Info{Addr: "10.0.0.1:80", Labels: map[string]string{"version": "v1"}})
+		c := from(src)
+		c.Services[0].Hosts = []string{"reviews"}
+		c.Policies = tulle.Recommended()
+		m := w.mesh(c)
+		synctest.Wait()
+		s := m.State()
+		s.Services[0].Hosts[0] = "x"
+		s.Services[0].Endpoints[0].Labels["version"] = "x"
+		s.Services[0].Policies.Retry.Attempts = 9
+		again := m.State()
+		assert.Equal(w, "reviews", again.Services[0].Hosts[0])
+		assert.Equal(w, "v1", again.Services[0].Endpoints[0].Labels["version"])
+		assert.Equal(w, 2, again.Services[0].Policies.Retry.Attempts)
+	})
+}
