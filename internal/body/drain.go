@@ -2,6 +2,7 @@ package body
 
 import (
 	"io"
+	"net/http"
 	"time"
 )
 
@@ -17,12 +18,19 @@ const (
 // the connection can be used again. A body that is long or slow is given up
 // together with its connection.
 func Discard(rc io.ReadCloser) {
-	if rc == nil {
+	if rc == nil || rc == http.NoBody {
 		return
 	}
-	late := time.AfterFunc(drainTime, func() { _ = rc.Close() })
+	closed := make(chan struct{})
+	late := time.AfterFunc(drainTime, func() {
+		defer close(closed)
+		_ = rc.Close()
+	})
 	// Errors do not matter: the body is unwanted either way.
 	_, _ = io.CopyN(io.Discard, rc, drainLimit+1)
-	late.Stop()
+	if !late.Stop() {
+		// Who follows the body has been told before Discard returns.
+		<-closed
+	}
 	_ = rc.Close()
 }
