@@ -61,7 +61,7 @@ func ExampleSplit() {
 		sides[split.Pick(draw)]++
 	}
 	fmt.Println(sides)
-	// Output: [894 106]
+	// Output: [907 93]
 }
 
 func ExampleMiddleware() {
