@@ -115,12 +115,37 @@ func TestHandlerKeepsAbilities(t *testing.T) {
 	if inside != nil {
 		t.Errorf("a bare writer can %v", inside)
 	}
-	wrapped.ServeHTTP(struct {
-		http.ResponseWriter
-		http.Flusher
-	}{httptest.NewRecorder(), httptest.NewRecorder()}, httptest.NewRequest("GET", "/response", nil))
-	if !slices.Equal(inside, []string{"http.Flusher"}) {
-		t.Errorf("a writer that flushes can %v", inside)
+}
+
+// hidden is a writer that only a controller can flush.
+type hidden struct{ http.ResponseWriter }
+
+func (h hidden) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+// TestHandlerForeignWriters flushes writers of other libraries, which must not
+// get by the edit.
+func TestHandlerForeignWriters(t *testing.T) {
+	wrapped := routing.Handler(filterRules(t))(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f, ok := w.(http.Flusher); ok {
+			f.Flush()
+		} else if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Errorf("%T: %v", w, err)
+		}
+	}))
+	for name, wrap := range map[string]func(*httptest.ResponseRecorder) http.ResponseWriter{
+		"flusher": func(w *httptest.ResponseRecorder) http.ResponseWriter {
+			return struct {
+				http.ResponseWriter
+				http.Flusher
+			}{w, w}
+		},
+		"hidden": func(w *httptest.ResponseRecorder) http.ResponseWriter { return hidden{hidden{w}} },
+	} {
+		recorder := httptest.NewRecorder()
+		wrapped.ServeHTTP(wrap(recorder), httptest.NewRequest("GET", "/response", nil))
+		if got := recorder.Result().Header.Get("X-Set"); !recorder.Flushed || got != "new" {
+			t.Errorf("%s: flushed %t, X-Set is %q", name, recorder.Flushed, got)
+		}
 	}
 }
 

@@ -28,7 +28,8 @@ func (e HeaderEdit) IsZero() bool {
 
 // Apply changes header, which the caller owns and is not nil. The slices in it
 // may be shared with other headers: Apply replaces them and never writes to them,
-// so a shallow copy of a header ([maps.Clone]) is enough.
+// so a shallow copy of a header ([maps.Clone]) is enough. Names in canonical form,
+// such as "X-User", cost no allocation to look up.
 func (e HeaderEdit) Apply(header http.Header) {
 	for _, f := range e.Set {
 		header[http.CanonicalHeaderKey(f.Name)] = []string{f.Value}

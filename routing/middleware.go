@@ -43,7 +43,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Request = req
 	if !filters.Response.IsZero() {
-		resp.Header = own(resp.Header)
+		if resp.Header = maps.Clone(resp.Header); resp.Header == nil {
+			resp.Header = make(http.Header)
+		}
 		filters.Response.Apply(resp.Header)
 	}
 	return resp, err
@@ -72,20 +74,13 @@ func (f *Filters) apply(r *http.Request, prefix string) *http.Request {
 		return r
 	}
 	r = r.WithContext(r.Context())
-	if !f.Request.IsZero() {
-		r.Header = own(r.Header)
+	// A nil header is an error that is next's to report.
+	if !f.Request.IsZero() && r.Header != nil {
+		r.Header = maps.Clone(r.Header)
 		f.Request.Apply(r.Header)
 	}
 	if f.Rewrite != nil {
 		f.Rewrite.Apply(r, prefix)
 	}
 	return r
-}
-
-// own returns a shallow copy of header that is not nil.
-func own(header http.Header) http.Header {
-	if header == nil {
-		return make(http.Header)
-	}
-	return maps.Clone(header)
 }

@@ -236,6 +236,12 @@ func TestOnlyCandidatesAreAsked(t *testing.T) {
 		}))
 	}
 	table := compile(t, rules...)
+	// The count notices who asks them all.
+	all := &countingContext{Context: t.Context()}
+	matchLinearly(rules, precedence, request(t, "GET", "http://host-4/prefix/7").WithContext(all))
+	if all.asked < 5 {
+		t.Fatalf("a linear search asked %d rules", all.asked)
+	}
 	for url, want := range map[string]int{
 		"http://host-4/":        1,
 		"http://a.b.zone-1/x/y": 1,

@@ -8,7 +8,8 @@ import (
 )
 
 // editor is a ResponseWriter that edits the header just before it is sent. What
-// the writer beneath can do besides, it offers in one of the forms below.
+// the writer beneath can do besides, it offers in one of the forms below. Of a
+// writer of no known form it offers what [http.ResponseController] finds.
 type editor struct {
 	http.ResponseWriter
 	edit    HeaderEdit
@@ -49,7 +50,7 @@ func (e *editor) flush() {
 
 func (e *editor) flushError() error {
 	e.settle()
-	return e.ResponseWriter.(flushErrorer).FlushError()
+	return http.NewResponseController(e.ResponseWriter).Flush()
 }
 
 func (e *editor) hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -79,27 +80,47 @@ type flushErrorer interface{ FlushError() error }
 // Writers in net/http and httptest come in three forms. Callers ask a writer what
 // it can do by type assertion, so a form has exactly these methods.
 type (
-	// flusher is any other writer that flushes.
-	flusher struct{ *editor }
 	// recorder is httptest.ResponseRecorder.
-	recorder struct{ flusher }
+	recorder struct{ *editor }
 	// http1 is the writer of HTTP/1.
 	http1 struct{ recorder }
 	// http2 is the writer of HTTP/2.
 	http2 struct{ recorder }
 )
 
-func (w flusher) Flush() { w.flush() }
+func (w recorder) Flush()                                 { w.flush() }
+func (w recorder) WriteString(s string) (int, error)      { return w.writeString(s) }
+func (w http1) FlushError() error                         { return w.flushError() }
+func (w http1) ReadFrom(r io.Reader) (int64, error)       { return w.readFrom(r) }
+func (w http2) FlushError() error                         { return w.flushError() }
+func (w http2) Push(to string, o *http.PushOptions) error { return w.push(to, o) }
 
-func (w recorder) WriteString(s string) (int, error) { return w.writeString(s) }
-
-func (w http1) FlushError() error                            { return w.flushError() }
 func (w http1) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hijack() }
-func (w http1) ReadFrom(r io.Reader) (int64, error)          { return w.readFrom(r) }
 
-func (w http2) FlushError() error { return w.flushError() }
-func (w http2) Push(target string, opts *http.PushOptions) error {
-	return w.push(target, opts)
+// Other writers are given what they need to flush, so that a controller does not
+// go past the editor to what lies beneath.
+type (
+	// flusher is a writer that is an http.Flusher.
+	flusher struct{ controlled }
+	// controlled is one that only a controller can flush.
+	controlled struct{ *editor }
+)
+
+func (w flusher) Flush()               { w.flush() }
+func (w controlled) FlushError() error { return w.flushError() }
+
+// controllable reports whether a controller can flush w.
+func controllable(w http.ResponseWriter) bool {
+	for {
+		switch inner := w.(type) {
+		case http.Flusher, flushErrorer:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = inner.Unwrap()
+		default:
+			return false
+		}
+	}
 }
 
 // outfit returns e in the form of the writer beneath.
@@ -113,13 +134,15 @@ func (e *editor) outfit() http.ResponseWriter {
 	_, pushes := w.(http.Pusher)
 	switch {
 	case flushes && flushesWithError && writesStrings && hijacks && readsFrom && !pushes:
-		return http1{recorder{flusher{e}}}
+		return http1{recorder{e}}
 	case flushes && flushesWithError && writesStrings && pushes && !hijacks && !readsFrom:
-		return http2{recorder{flusher{e}}}
+		return http2{recorder{e}}
 	case flushes && writesStrings && !flushesWithError && !hijacks && !readsFrom && !pushes:
-		return recorder{flusher{e}}
+		return recorder{e}
 	case flushes:
-		return flusher{e}
+		return flusher{controlled{e}}
+	case controllable(w):
+		return controlled{e}
 	}
 	return e
 }
