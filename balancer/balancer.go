@@ -1,6 +1,8 @@
 package balancer
 
 import (
+	"time"
+
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/outcome"
 )
@@ -19,8 +21,10 @@ type Policy interface {
 // twice at once; what a Balancer wants to remember of an endpoint it keeps
 // under the endpoint's pointer, which stays the same across updates.
 type Balancer interface {
-	// Update returns a Picker for the endpoints that may be picked now. The
-	// slice is not empty, is ordered by address and must not be changed.
+	// Update returns a Picker for the endpoints that may be picked now. It is
+	// called again whenever these or what discovery says of them have
+	// changed; earlier Pickers may still be in use for a moment. The slice is
+	// not empty, is ordered by address, may be kept and must not be changed.
 	Update([]*endpoint.Endpoint) Picker
 }
 
@@ -51,6 +55,9 @@ type Query struct {
 	HasHash bool
 	// Attempt counts from 1.
 	Attempt int
+	// Now is when the pick is made, for policies whose knowledge ages. The
+	// zero Time if the caller does not say.
+	Now time.Time
 	// Avoid lists the endpoints that this call has already tried or that
 	// refused it. It belongs to the caller and is valid during the pick only.
 	Avoid []*endpoint.Endpoint

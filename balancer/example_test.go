@@ -1,0 +1,47 @@
+package balancer_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/endpoint"
+)
+
+// A policy makes a balancer, a balancer a picker for the present set.
+func Example() {
+	now := time.Now()
+	busy, control := endpoint.New(endpoint.Info{Addr: "10.0.0.1:80"}, now)
+	idle, _ := endpoint.New(endpoint.Info{Addr: "10.0.0.2:80"}, now)
+	control.Begin()
+
+	var policy balancer.Policy = balancer.LeastRequest{}
+	picker := policy.New(balancer.Env{Service: "reviews"}).Update([]*endpoint.Endpoint{busy, idle})
+
+	// Draw is a random word in earnest.
+	fmt.Println(picker.Pick(balancer.Query{Draw: 1, Attempt: 1}).Addr())
+	fmt.Println(picker.Pick(balancer.Query{Draw: 2, Attempt: 2, Avoid: []*endpoint.Endpoint{idle}}).Addr())
+	// Output:
+	// 10.0.0.2:80
+	// 10.0.0.1:80
+}
+
+func ExampleRoundRobin() {
+	a, _ := endpoint.New(endpoint.Info{Addr: "10.0.0.1:80", Weight: 3}, time.Now())
+	b, _ := endpoint.New(endpoint.Info{Addr: "10.0.0.2:80", Weight: 1}, time.Now())
+	picker := balancer.RoundRobin{}.New(balancer.Env{Seed: 1}).Update([]*endpoint.Endpoint{a, b})
+
+	picks := map[string]int{}
+	for range 100 {
+		picks[picker.Pick(balancer.Query{}).Addr()]++
+	}
+	fmt.Println(picks)
+	// Output:
+	// map[10.0.0.1:80:75 10.0.0.2:80:25]
+}
+
+func ExampleLeastRequest_Validate() {
+	fmt.Println(balancer.LeastRequest{Choices: 1}.Validate())
+	// Output:
+	// choices: 1 is not from 2 to 10
+}
