@@ -17,15 +17,6 @@ import (
 	"github.com/tulle-mesh/tulle/retry"
 )
 
-// ready is a Tryer whose attempts cost nothing and end at once.
-type ready struct{ resp *http.Response }
-
-func (r *ready) Prepare(context.Context, int) (retry.Try, error) { return r, nil }
-func (r *ready) Release()                                        {}
-func (r *ready) Send(context.Context, retry.Body) (*http.Response, outcome.Outcome, error) {
-	return r.resp, outcome.Outcome{Class: outcome.Success, Status: 200}, nil
-}
-
 // endless is a body that can be closed and read again and again.
 type endless struct{}
 
@@ -48,7 +39,7 @@ func TestDoAllocatesNothingWhereNothingHappens(t *testing.T) {
 		loop, err := retry.New(o)
 		require.NoError(t, err)
 		for _, in := range []*http.Request{get, post} {
-			r := &ready{resp: &http.Response{StatusCode: 200, Body: http.NoBody}}
+			r := &instant{resp: &http.Response{StatusCode: 200, Body: http.NoBody}}
 			n := testing.AllocsPerRun(1000, func() {
 				_, _ = loop.Do(ctx, in, r)
 			})
@@ -77,7 +68,7 @@ func TestATimeoutOfItsOwnKeepsItsBudget(t *testing.T) {
 			loop, err := retry.New(o)
 			require.NoError(t, err)
 			resp := &http.Response{StatusCode: 200}
-			r := &ready{resp: resp}
+			r := &instant{resp: resp}
 			allocs, size := measure(func() {
 				resp.Body = endless{}
 				got, _ := loop.Do(ctx, get, r)

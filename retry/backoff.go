@@ -59,5 +59,5 @@ func (b *Backoff) draw(n int) time.Duration {
 	if shift := n - 1; b.Base <= b.Max>>shift {
 		ceiling = b.Base << shift
 	}
-	return time.Duration(rand.Int64N(int64(ceiling) + 1))
+	return rand.N(max(1, ceiling))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -137,7 +138,7 @@ func (c *call) decide(n int, resp *http.Response, o outcome.Outcome, err error) 
 	if !ok {
 		return askedToWait, 0
 	}
-	if left, ok := c.left(); ok && left < minRemaining+delay {
+	if left, ok := c.left(); ok && left-minRemaining < delay {
 		return noTime, 0
 	}
 	if !l.budget.spend() {
@@ -172,7 +173,10 @@ func (c *call) delay(n int, resp *http.Response, o outcome.Outcome) (time.Durati
 	}
 	// On top of what was asked for, or all who were sent away would be back at
 	// the same moment.
-	return asked + p.Backoff.draw(n), true
+	if d := asked + p.Backoff.draw(n); d >= asked {
+		return d, true
+	}
+	return math.MaxInt64, true
 }
 
 // left returns how much of the call's time is left, false if it is not

@@ -85,9 +85,9 @@ func (l *Loop) Budget() *Budget { return l.budget }
 func (l *Loop) Counters() *Counters { return l.counters }
 
 // Do makes the attempts of one call through t and returns the response or the
-// error of the last one. ctx is the parent of all that is done and need not
-// be the context of in, which is only read; its body is closed on every path,
-// possibly after Do has returned.
+// error of the last one. ctx is the parent of all that is done; it has the
+// values of the context of in and need not be it. The request is only read;
+// its body is closed on every path, possibly after Do has returned.
 //
 // A response is only given up for a retry when the budget has paid for the
 // next attempt and t has prepared it. The errors of t are returned as they

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -401,5 +402,44 @@ func TestLoopsMayShareBudgetAndCounters(t *testing.T) {
 		require.EqualValues(t, 1, counters.Stats().OverBudget)
 		require.EqualValues(t, 12, counters.Stats().Calls)
 		require.EqualValues(t, 23, counters.Stats().Attempts)
+	})
+}
+
+func TestNothingOverflows(t *testing.T) {
+	const forever = time.Duration(math.MaxInt64)
+	for name, c := range map[string]struct {
+		policy retry.Policy
+		header http.Header
+		sent   int
+	}{
+		"back-off":    {policy: retry.Policy{Backoff: retry.Backoff{Base: forever, Max: forever}}, sent: 1},
+		"Func":        {policy: retry.Policy{Backoff: retry.Backoff{Func: constant(forever)}}, sent: 1},
+		"Func, less":  {policy: retry.Policy{Backoff: retry.Backoff{Func: constant(-forever)}}, sent: 2},
+		"Retry-After": {policy: retry.Policy{MaxRetryAfter: forever}, header: http.Header{"Retry-After": {"99999999999999"}}, sent: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				loop := newLoop(t, retry.Options{Policy: &c.policy, Timeout: time.Minute})
+				tr := &tryer{t: t, results: []result{{status: 503, header: c.header}, {status: 200}}}
+				resp, err := loop.Do(t.Context(), newRequest(t, "GET", nil), tr)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.Equal(t, c.sent, tr.calls())
+			})
+		})
+	}
+}
+
+func TestTheContextOfEveryAttemptEndsWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loop := newLoop(t, retry.Options{Policy: &retry.Policy{Attempts: 3, PerTry: time.Minute}, Timeout: time.Hour})
+		tr := &tryer{t: t, results: []result{{err: errReset}, {status: 503}, {status: 200}}}
+		resp, err := loop.Do(t.Context(), newRequest(t, "GET", nil), tr)
+		require.NoError(t, err)
+		synctest.Wait()
+		require.EqualValues(t, 2, tr.ended.Load(), "of an error at once, of a response with its body")
+		require.NoError(t, resp.Body.Close())
+		synctest.Wait()
+		require.EqualValues(t, 3, tr.ended.Load())
 	})
 }

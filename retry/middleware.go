@@ -41,15 +41,20 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
-// trip is the Tryer of one request, and each Try of it: there is nothing to
-// prepare.
+// trip is the Tryer of one request, and the first Try of it: there is nothing
+// to prepare.
 type trip struct {
 	*transport
-	in   *http.Request
-	sent bool
+	in    *http.Request
+	again bool
 }
 
-func (t *trip) Prepare(context.Context, int) (Try, error) { return t, nil }
+func (t *trip) Prepare(_ context.Context, n int) (Try, error) {
+	if n == 1 {
+		return t, nil
+	}
+	return &trip{transport: t.transport, in: t.in, again: true}, nil
+}
 
 func (t *trip) Release() {}
 
@@ -57,13 +62,12 @@ func (t *trip) Send(ctx context.Context, b Body) (*http.Response, outcome.Outcom
 	out := t.in
 	_, limited := ctx.(*span)
 	_, replayed := b.Reader.(*replayReader)
-	if t.sent || limited || replayed {
+	if t.again || limited || replayed {
 		// A copy of its own; the header and trailer maps are shared, since
 		// nothing here writes to them and the caller fills in the trailers.
 		out = t.in.WithContext(ctx)
 		out.Body, out.GetBody = b.Reader, b.Get
 	}
-	t.sent = true
 	resp, err := t.next.RoundTrip(out)
 	if err != nil {
 		if resp != nil {

@@ -40,7 +40,7 @@ func amplification(t *testing.T, seed uint64, budget retry.BudgetPolicy) (calls,
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 			calls++
 			wg.Go(func() { _, _ = loop.Do(t.Context(), in, fail) })
-			time.Sleep(time.Duration(rng.Int64N(int64(2*rate))))
+			time.Sleep(time.Duration(rng.Int64N(int64(2 * rate))))
 		}
 		wg.Wait()
 		attempts = int(sent.Load())

@@ -8,7 +8,9 @@ import (
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
-// Tryer makes the attempts of one call. A Loop uses it from one goroutine.
+// Tryer makes the attempts of one call. Prepare is not called twice at once,
+// but it may be called while an earlier Try is still being sent: what belongs
+// to an attempt belongs into its Try.
 type Tryer interface {
 	// Prepare takes what attempt n needs before it can be sent: an endpoint
 	// to send it to, permits. Attempts count from 1. It may wait until ctx

@@ -192,3 +192,32 @@ func TestNoBodyStaysItself(t *testing.T) {
 		}
 	})
 }
+
+// TestBothDirectionsAtOnce has a request body that goes on after the response
+// has come, as in a stream of messages.
+func TestBothDirectionsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute); synctest.Wait() })
+		f := newFleet(t, "HTTP/2", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(200)
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.Copy(w, r.Body)
+		}))
+		pr, pw := io.Pipe()
+		resp, err := f.do(newLoop(t, retry.Options{Policy: &retry.Policy{PerTry: second}, Timeout: time.Hour}), newRequest(t, "PUT", pr))
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for range 100 {
+				time.Sleep(second)
+				_, _ = pw.Write(make([]byte, 10_000))
+			}
+			_ = pw.Close()
+		})
+		n, err := io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		require.EqualValues(t, 1_000_000, n)
+		require.NoError(t, resp.Body.Close())
+		wg.Wait()
+	})
+}
