@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/tulle-mesh/tulle"
+)
+
+// hop is one call from a service to another, as the caller saw it.
+type hop struct {
+	// To names the service called; served says who answered.
+	To string `json:"to"`
+	served
+	// Endpoint is the last address tried, Attempts how often it was tried.
+	Endpoint string        `json:"endpoint,omitempty"`
+	Attempts int           `json:"attempts"`
+	Took     time.Duration `json:"took"`
+	// Error is why there is no answer.
+	Error string `json:"error,omitempty"`
+}
+
+// userHeader names the user for whom a call is made. Each service passes it
+// on, so that routes anywhere on the way can go by it.
+const userHeader = "End-User"
+
+// mostAnswer bounds what is read of an answer.
+const mostAnswer = 1 << 20
+
+type hopKey struct{}
+
+// get asks another service for what is at the path, and decodes the answer.
+func (s *service) get(ctx context.Context, user, to, path string, answer any) hop {
+	h := hop{To: to}
+	if err := s.fetch(context.WithValue(ctx, hopKey{}, &h), user, "http://"+to+path, answer); err != nil {
+		h.Error = err.Error()
+		// What the mesh says is a sentence already; the client puts the URL before it.
+		if e, ok := errors.AsType[*tulle.Error](err); ok {
+			h.Error = e.Error()
+		}
+	}
+	return h
+}
+
+func (s *service) fetch(ctx context.Context, user, url string, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	if user != "" {
+		req.Header.Set(userHeader, user)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return json.Unmarshal(body, answer)
+}
+
+// note is the mesh's hook: it writes what only the mesh knows of a call into
+// the hop that get has put into the call's context.
+func note(d tulle.CallDone) {
+	if h, ok := d.Call.Value(hopKey{}).(*hop); ok {
+		h.Endpoint, h.Attempts, h.Took = d.Endpoint, d.Attempts, d.Duration
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/discovery"
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/retry"
+)
+
+// settings are what a process is told of the services that it calls. They
+// reach it as JSON on its standard input, at its start and at each change.
+type settings struct {
+	// Endpoints are those of each service.
+	Endpoints map[string][]endpoint.Info `json:"endpoints,omitempty"`
+	// Routes send calls to versions of a service.
+	Routes []tulle.Route `json:"routes,omitempty"`
+	// Retry says whether what failed is tried again, PerTry how long one
+	// attempt may take.
+	Retry  bool          `json:"retry,omitempty"`
+	PerTry time.Duration `json:"perTry,omitempty"`
+	// Failing makes ratings answer 503.
+	Failing bool `json:"failing,omitempty"`
+}
+
+// config is the mesh part of a service, all of it: the services that it
+// calls, their versions as subsets, routes, time-outs and retries.
+func (s *settings) config() tulle.Config {
+	c := tulle.Config{Routes: s.Routes, Policies: tulle.Policies{Timeout: 3 * s.PerTry}}
+	if s.Retry {
+		// A task lets a third of all first attempts fail, which is more
+		// than the default budget of a fifth lets repeat for long.
+		c.Policies.Retry = &retry.Policy{PerTry: s.PerTry, Budget: retry.BudgetPolicy{Ratio: 0.5}}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Endpoints)) {
+		service := tulle.Service{Name: name, Resolver: discovery.NewStatic(s.Endpoints[name]...)}
+		for _, version := range versions(s.Endpoints[name]) {
+			labels := map[string]string{"version": version}
+			service.Subsets = append(service.Subsets, tulle.Subset{Name: version, Labels: labels})
+		}
+		c.Services = append(c.Services, service)
+	}
+	return c
+}
+
+// versions returns the versions that endpoints are labelled with, each once.
+func versions(endpoints []endpoint.Info) []string {
+	var all []string
+	for _, e := range endpoints {
+		all = append(all, e.Labels["version"])
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}

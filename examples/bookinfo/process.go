@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+)
+
+// process is a service in a process of its own: this binary, executed again.
+// It is told what to do on its standard input, and ends when that does. One
+// goroutine at a time may use it.
+type process struct {
+	service, version string
+	seed             uint64
+	// addr is where it listens, again after a restart; debug is where its
+	// mesh can be looked at.
+	addr, debug string
+	settings    settings
+
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	replies chan reply
+	orders  int
+	// ended is closed when there is no such process any more, err says why.
+	ended chan struct{}
+	err   error
+}
+
+// patience is how long a process may take to start or to obey.
+const patience = 10 * time.Second
+
+// serviceCommand is the first argument of a service's process.
+const serviceCommand = "service"
+
+// start runs the process and waits until it listens.
+func (p *process) start(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	p.cmd = exec.Command(self, serviceCommand, "-name", p.service, "-version", p.version,
+		"-addr", p.addr, "-seed", strconv.FormatUint(p.seed, 10))
+	p.cmd.Stderr = os.Stderr
+	endWithParent(p.cmd)
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	p.replies, p.ended = make(chan reply, 8), make(chan struct{})
+	go p.follow(p.cmd, stdout, p.replies, p.ended)
+
+	hello, err := p.reply(ctx, 0)
+	if err != nil {
+		p.kill()
+		return err
+	}
+	p.addr, p.debug = hello.Addr, hello.Debug
+	return nil
+}
+
+// follow hands on what the process says until it has ended.
+func (p *process) follow(cmd *exec.Cmd, stdout io.Reader, replies chan<- reply, ended chan<- struct{}) {
+	for in := json.NewDecoder(stdout); ; {
+		var r reply
+		if in.Decode(&r) != nil {
+			break
+		}
+		select {
+		case replies <- r:
+		default: // nobody waits for what is this late
+		}
+	}
+	p.err = cmd.Wait()
+	close(ended)
+}
+
+// order has the process take over settings.
+func (p *process) order(ctx context.Context, s settings) error {
+	p.settings = s
+	p.orders++
+	line, err := json.Marshal(order{Number: p.orders, Settings: s})
+	if err != nil {
+		return err
+	}
+	if _, err = p.stdin.Write(line); err == nil {
+		_, err = p.reply(ctx, p.orders)
+	}
+	if err != nil && ctx.Err() == nil && p.running() {
+		// It is stopped or broken, and nobody knows what it does now.
+		p.kill()
+	}
+	return err
+}
+
+// reply waits for the reply of a number.
+func (p *process) reply(ctx context.Context, number int) (reply, error) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case r := <-p.replies:
+			if r.Number != number {
+				continue
+			}
+			if r.Error != "" {
+				return r, fmt.Errorf("%s: %s", p, r.Error)
+			}
+			return r, nil
+		case <-p.ended:
+			return reply{}, fmt.Errorf("%s has ended", p)
+		case <-timer.C:
+			return reply{}, fmt.Errorf("%s says nothing for %v", p, patience)
+		case <-ctx.Done():
+			return reply{}, ctx.Err()
+		}
+	}
+}
+
+// running reports whether there still is such a process.
+func (p *process) running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// leave lets the process end by itself.
+func (p *process) leave() { _ = p.stdin.Close() }
+
+// kill ends the process, stopped or not, and waits until it has ended. That
+// it may have ended already is no error.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+	_ = p.stdin.Close()
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+func (p *process) String() string {
+	return fmt.Sprintf("%s %s (pid %d, %s)", p.service, p.version, p.pid(), p.addr)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+
+	"github.com/tulle-mesh/tulle"
+)
+
+// page is all that is known about the product for one user. It is shown as
+// HTML, and as JSON to those who ask with "format=json".
+type page struct {
+	User    string  `json:"user,omitempty"`
+	Book    book    `json:"book"`
+	Reviews reviews `json:"reviews"`
+	// Details and Review are how the calls of details and reviews went.
+	Details hop `json:"details"`
+	Review  hop `json:"review"`
+	// State is what the mesh of productpage knows.
+	State *tulle.State `json:"-"`
+	// Refresh asks for the page to be loaded again each second.
+	Refresh bool `json:"-"`
+}
+
+// productpage puts the page together. It logs in whoever asks to be: this is
+// a shop for trying out routes, not one for buying.
+func (s *service) productpage() http.Handler {
+	html := newTemplate()
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", http.RedirectHandler("/productpage", http.StatusFound))
+	mux.HandleFunc("GET /productpage", func(w http.ResponseWriter, r *http.Request) {
+		p := s.page(r.Context(), userOf(r))
+		w.Header().Set("Cache-Control", "no-store")
+		if r.FormValue("format") == "json" {
+			answer(w, p)
+			return
+		}
+		state := s.mesh.State()
+		p.State, p.Refresh = &state, r.FormValue("refresh") != ""
+		render(w, html, p)
+	})
+	mux.HandleFunc("POST /login", login)
+	mux.HandleFunc("POST /logout", logout)
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// page asks details and reviews. What cannot be had is left out, and why is
+// in its hop: a page with a hole is better than none.
+func (s *service) page(ctx context.Context, user string) page {
+	p := page{User: user}
+	p.Details = s.get(ctx, user, "details", "/details/0", &p.Book)
+	p.Details.served = p.Book.Served
+	p.Review = s.get(ctx, user, "reviews", "/reviews/0", &p.Reviews)
+	p.Review.served = p.Reviews.Served
+	return p
+}
+
+const userCookie = "user"
+
+// userOf returns who is logged in, "" for nobody.
+func userOf(r *http.Request) string {
+	c, err := r.Cookie(userCookie)
+	if err != nil || !isUser(c.Value) {
+		return ""
+	}
+	return c.Value
+}
+
+func isUser(name string) bool {
+	ok, err := regexp.MatchString(`^[A-Za-z0-9]{1,20}$`, name)
+	return err == nil && ok
+}
+
+func login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<10)
+	user := r.PostFormValue("user")
+	if !isUser(user) {
+		http.Error(w, "a user has a name of up to 20 letters and digits", http.StatusBadRequest)
+		return
+	}
+	cookie(w, r, user, 0)
+}
+
+func logout(w http.ResponseWriter, r *http.Request) { cookie(w, r, "", -1) }
+
+func cookie(w http.ResponseWriter, r *http.Request, user string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: userCookie, Value: user, MaxAge: maxAge, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+	http.Redirect(w, r, "/productpage", http.StatusSeeOther)
+}

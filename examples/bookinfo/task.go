@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/match"
+)
+
+// task shows something that a mesh does, step by step.
+type task struct {
+	name, title string
+	// about says what it is good for.
+	about string
+	steps []step
+	// without are the rules that lack what the task is about. Under them
+	// each step must miss what it expects, or it shows nothing.
+	without rules
+}
+
+// step applies rules, looks at the page many times, and compares what was
+// seen with what is expected.
+type step struct {
+	about string
+	rules rules
+	// user looks at the page, "" is one who is not logged in.
+	user  string
+	calls int
+	// see tells what of a page the step is about.
+	see func(page) string
+	// expect are the shares of what is seen. What is not in it must not be
+	// seen at all.
+	expect map[string]float64
+	// trouble, if there is any, is made before and ended after the calls.
+	trouble func(context.Context, *fleet) (end func(context.Context) error, err error)
+}
+
+// tasks are all there are, in the order in which they are shown.
+func tasks() []task { return []task{routingTask(), shiftingTask(), retriesTask()} }
+
+// walker walks through tasks and says what it sees.
+type walker struct {
+	fleet *fleet
+	out   io.Writer
+	// live rewrites the line of a step while it goes on; pace is the time
+	// from one call to the next.
+	live bool
+	pace time.Duration
+}
+
+// walk shows the task. It returns an error for each step that does not come
+// to what it expects, or does so without the policy too.
+func (w *walker) walk(ctx context.Context, t task) error {
+	fmt.Fprintf(w.out, "\nTask %s: %s\n", t.name, t.title)
+	fmt.Fprintln(w.out, indent(t.about, "  "))
+	var faults []error
+	for i, s := range t.steps {
+		fmt.Fprintf(w.out, "\n  %d. %s\n", i+1, s.about)
+		common := describe(t.without)
+		for _, line := range describe(s.rules) {
+			if !slices.Contains(common, line) {
+				fmt.Fprintf(w.out, "     %-9s %s\n", "policy", line)
+			}
+		}
+		fmt.Fprintf(w.out, "     %-9s %s\n", "expected", shares(s.expect))
+		if err := w.prove(ctx, s, t.without); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			faults = append(faults, fmt.Errorf("%s, step %d: %w", t.name, i+1, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// prove takes the step with its rules and without.
+func (w *walker) prove(ctx context.Context, s step, without rules) error {
+	seen, err := w.take(ctx, "observed", s)
+	if err != nil {
+		return err
+	}
+	miss := s.judge(seen)
+	w.verdict("observed", seen, map[bool]string{true: "ok", false: "NOT as expected"}[miss == nil])
+
+	s.rules = without
+	seen, err = w.take(ctx, "without", s)
+	if err != nil {
+		return errors.Join(miss, err)
+	}
+	if s.judge(seen) == nil {
+		w.verdict("without", seen, "NOT telling: the same without the policy")
+		return errors.Join(miss, errors.New("meets its expectation without the policy as well"))
+	}
+	w.verdict("without", seen, "fails, as it must")
+	return miss
+}
+
+// take applies the rules of the step, makes its calls and counts what is seen.
+func (w *walker) take(ctx context.Context, label string, s step) (seen map[string]int, err error) {
+	if err := w.fleet.apply(ctx, s.rules); err != nil {
+		return nil, err
+	}
+	if s.trouble != nil {
+		end, err := s.trouble(ctx, w.fleet)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, end(ctx)) }()
+	}
+	tick := time.NewTicker(max(w.pace, time.Microsecond))
+	defer tick.Stop()
+	seen = map[string]int{}
+	for range s.calls {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		p, err := w.fleet.look(ctx, s.user)
+		if err != nil {
+			seen["error: "+err.Error()]++
+		} else {
+			seen[s.see(p)]++
+		}
+		if w.live {
+			w.line(label, seen)
+		}
+	}
+	return seen, nil
+}
+
+// judge compares counts with the shares expected.
+func (s step) judge(seen map[string]int) error {
+	var faults []error
+	for _, what := range slices.Sorted(maps.Keys(s.expect)) {
+		least, most := bounds(s.calls, s.expect[what], falseAlarm)
+		if n := seen[what]; n < least || n > most {
+			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected %d to %d", what, n, s.calls, least, most))
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(seen)) {
+		if _, ok := s.expect[what]; !ok {
+			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected none", what, seen[what], s.calls))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// line writes counts over the line that was there.
+func (w *walker) line(label string, seen map[string]int) {
+	fmt.Fprintf(w.out, "\r     %-9s %s\x1b[K", label, counts(seen))
+}
+
+func (w *walker) verdict(label string, seen map[string]int, verdict string) {
+	if w.live {
+		fmt.Fprint(w.out, "\r\x1b[K")
+	}
+	fmt.Fprintf(w.out, "     %-9s %-44s %s\n", label, counts(seen), verdict)
+}
+
+// counts tells what was seen, each with its number and share.
+func counts(seen map[string]int) string {
+	all := 0
+	for _, n := range seen {
+		all += n
+	}
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(seen)) {
+		parts = append(parts, fmt.Sprintf("%s %d (%.0f %%)", what, seen[what], 100*float64(seen[what])/float64(all)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func shares(expect map[string]float64) string {
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(expect)) {
+		parts = append(parts, fmt.Sprintf("%s %.0f %%", what, 100*expect[what]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// describe tells rules in a line each.
+func describe(r rules) []string {
+	var lines []string
+	for _, route := range r.routes {
+		var to []string
+		for _, d := range route.Split {
+			part := d.Service + " " + d.Subset
+			if len(route.Split) > 1 {
+				part += fmt.Sprintf(" (weight %d)", d.Weight)
+			}
+			to = append(to, part)
+		}
+		for _, m := range route.Match {
+			when := strings.Join(m.Hosts, " or ")
+			for _, h := range m.Headers {
+				when += fmt.Sprintf(" with %s: %s", h.Name, h.Exact)
+			}
+			lines = append(lines, when+" goes to "+strings.Join(to, ", "))
+		}
+	}
+	if r.retry {
+		lines = append(lines, "what failed, and can be repeated, is tried once more elsewhere")
+	}
+	return lines
+}
+
+func indent(text, by string) string { return by + strings.ReplaceAll(text, "\n", "\n"+by) }
+
+// toReviews is a route that splits calls of reviews among versions. Conditions
+// on headers narrow it to some of the calls.
+func toReviews(name string, weights map[string]uint32, headers ...match.Value) tulle.Route {
+	r := tulle.Route{Name: name, Match: []match.Request{{Hosts: []string{"reviews"}, Headers: headers}}}
+	for _, version := range slices.Sorted(maps.Keys(weights)) {
+		r.Split = append(r.Split, tulle.Destination{Service: "reviews", Subset: version, Weight: weights[version]})
+	}
+	return r
+}
