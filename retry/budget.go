@@ -173,9 +173,10 @@ func (b *Budget) earned(from, now int64) (amount, upTo int64) {
 type BudgetStats struct {
 	// Balance is how many retries could be made at once now; -1 if there is
 	// no bound.
-	Balance float64
+	Balance float64 `json:"balance"`
 	// Granted counts retries allowed, Refused those not.
-	Granted, Refused uint64
+	Granted uint64 `json:"granted"`
+	Refused uint64 `json:"refused"`
 }
 
 // Stats returns the present balance and the counts so far.

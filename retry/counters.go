@@ -44,33 +44,35 @@ type Counters struct {
 type Stats struct {
 	// Calls counts calls under a policy with retries, Attempts the attempts
 	// made for them, Retries those of them after the first.
-	Calls, Attempts, Retries uint64
+	Calls    uint64 `json:"calls"`
+	Attempts uint64 `json:"attempts"`
+	Retries  uint64 `json:"retries"`
 	// Recovered counts calls that ended well after a retry.
-	Recovered uint64
+	Recovered uint64 `json:"recovered,omitempty"`
 	// Exhausted: all attempts had been made.
-	Exhausted uint64
+	Exhausted uint64 `json:"exhausted,omitempty"`
 	// NotSafe: the endpoint may have acted on a request that must not be
 	// repeated.
-	NotSafe uint64
+	NotSafe uint64 `json:"notSafe,omitempty"`
 	// Unreplayable: the request body could not be sent again.
-	Unreplayable uint64
+	Unreplayable uint64 `json:"unreplayable,omitempty"`
 	// AskedToWait: Retry-After was longer than MaxRetryAfter.
-	AskedToWait uint64
+	AskedToWait uint64 `json:"askedToWait,omitempty"`
 	// NoTime: too little of the call's time was left.
-	NoTime uint64
+	NoTime uint64 `json:"noTime,omitempty"`
 	// OverBudget: the budget was spent.
-	OverBudget uint64
+	OverBudget uint64 `json:"overBudget,omitempty"`
 	// Unprepared: there was no endpoint or no permit for another attempt.
-	Unprepared uint64
+	Unprepared uint64 `json:"unprepared,omitempty"`
 	// Cancelled: the caller went away.
-	Cancelled uint64
+	Cancelled uint64 `json:"cancelled,omitempty"`
 	// WouldRetry counts the retries that Mode Observe did not make; the
 	// other reasons count under Observe as well.
-	WouldRetry uint64
+	WouldRetry uint64 `json:"wouldRetry,omitempty"`
 	// Causes are the classes of the results that were answered by a retry,
 	// or under Observe would have been. Under Observe the class is also what
 	// became of the call.
-	Causes map[outcome.Class]uint64
+	Causes map[outcome.Class]uint64 `json:"causes,omitempty"`
 }
 
 // Stats returns the counts so far. They are read one after the other, so
