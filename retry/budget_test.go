@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -63,6 +64,16 @@ func TestBudgetPolicies(t *testing.T) {
 		}
 		require.True(t, tiny.spend(), "not nothing")
 	})
+}
+
+func TestLongTimesDoNotOverflow(t *testing.T) {
+	b := NewBudget(BudgetPolicy{MinPerSecond: 1_000_000})
+	for _, now := range []int64{int64(budgetWindow) - 1, int64(budgetWindow), math.MaxInt64} {
+		amount, upTo := b.earned(0, now)
+		require.Positive(t, amount)
+		require.LessOrEqual(t, amount, b.limit)
+		require.LessOrEqual(t, upTo, now)
+	}
 }
 
 // TestTimeIsPaidForOnce asks at random moments, from nanoseconds to seconds

@@ -443,3 +443,71 @@ func TestTheContextOfEveryAttemptEndsWithIt(t *testing.T) {
 		require.EqualValues(t, 3, tr.ended.Load())
 	})
 }
+
+func TestCallerGoneMeansNoOtherAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		loop := newLoop(t, retry.Options{Policy: &retry.Policy{}})
+		prepared := 0
+		_, err := loop.Do(ctx, newRequest(t, "GET", nil), prepareFunc(func(context.Context, int) (retry.Try, error) {
+			prepared++
+			return tryFunc(func(context.Context, retry.Body) (*http.Response, error) {
+				cancel()
+				return nil, &outcome.UnsentError{Err: errReset}
+			}), nil
+		}))
+		require.ErrorIs(t, err, errReset)
+		require.Equal(t, 1, prepared)
+		require.EqualValues(t, 1, loop.Counters().Stats().Cancelled)
+	})
+}
+
+func TestCallerGoesAwayWhilePreparing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		loop := newLoop(t, retry.Options{Policy: &retry.Policy{}})
+		tr := &tryer{t: t, results: []result{{status: 503}}}
+		resp, err := loop.Do(ctx, newRequest(t, "GET", nil), prepareFunc(func(ctx context.Context, n int) (retry.Try, error) {
+			if n == 1 {
+				return tr.Prepare(ctx, n)
+			}
+			cancel()
+			return nil, errReset
+		}))
+		require.Nil(t, resp)
+		require.Equal(t, context.Canceled, err)
+		require.Zero(t, tr.open.Load())
+		require.EqualValues(t, 1, loop.Counters().Stats().Cancelled)
+	})
+}
+
+func TestNothingIsLeftWhenTheFirstPrepareFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got context.Context
+		_, err := newLoop(t, retry.Options{Timeout: time.Hour}).Do(t.Context(), newRequest(t, "GET", nil),
+			prepareFunc(func(ctx context.Context, _ int) (retry.Try, error) {
+				got = ctx
+				return nil, errReset
+			}))
+		require.Equal(t, errReset, err)
+		require.Error(t, got.Err())
+	})
+}
+
+func TestObserveSendsTheCallersOwnBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for size, would := range map[int]uint64{10: 1, 100: 0} {
+			body := &requestBody{Reader: strings.NewReader("x")}
+			in := newRequest(t, "PUT", body)
+			in.ContentLength = int64(size)
+			loop := newLoop(t, retry.Options{Policy: &retry.Policy{Mode: outcome.Observe, BufferBody: 50}})
+			_, err := loop.Do(t.Context(), in, tryFunc(func(_ context.Context, b retry.Body) (*http.Response, error) {
+				require.Same(t, body, b.Reader)
+				return &http.Response{StatusCode: 503, Body: http.NoBody}, b.Reader.Close()
+			}))
+			require.NoError(t, err)
+			require.Equal(t, would, loop.Counters().Stats().WouldRetry)
+			require.Equal(t, 1-would, loop.Counters().Stats().Unreplayable)
+		}
+	})
+}

@@ -173,6 +173,8 @@ func TestAnAttemptThatIsOverGetsNothingMore(t *testing.T) {
 		// The first attempt now waits inside the caller's Read.
 		second, err := r.next()
 		require.NoError(t, err)
+		_, err = first.Read(make([]byte, 1))
+		require.ErrorIs(t, err, errSuperseded, "nor what is kept")
 		wg.Go(func() { got[1], errs[1] = io.ReadAll(second) })
 		synctest.Wait()
 		_, _ = pw.Write([]byte("two "))

@@ -249,6 +249,24 @@ func TestSwitchedProtocolsHaveNoLimits(t *testing.T) {
 	})
 }
 
+func TestTheContextOfASwitchedConnectionEndsWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got context.Context
+		loop := newLoop(t, retry.Options{Policy: &retry.Policy{PerTry: second}, Timeout: 2 * second})
+		ours, theirs := net.Pipe()
+		resp, err := loop.Do(t.Context(), newRequest(t, "GET", nil), tryFunc(func(ctx context.Context, _ retry.Body) (*http.Response, error) {
+			got = ctx
+			return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: ours}, nil
+		}))
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		require.NoError(t, got.Err(), "no limit holds")
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, context.Canceled, got.Err())
+		require.NoError(t, theirs.Close())
+	})
+}
+
 func TestTimeoutWhilePreparing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		loop := newLoop(t, retry.Options{Timeout: second})
