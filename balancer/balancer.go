@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -64,14 +65,7 @@ type Query struct {
 }
 
 // Avoids reports whether e is to be avoided.
-func (q *Query) Avoids(e *endpoint.Endpoint) bool {
-	for _, a := range q.Avoid {
-		if a == e {
-			return true
-		}
-	}
-	return false
-}
+func (q *Query) Avoids(e *endpoint.Endpoint) bool { return slices.Contains(q.Avoid, e) }
 
 // Env is what a Balancer may know about its surroundings.
 type Env struct {

@@ -112,6 +112,20 @@ func TestLeastRequestFollowsWeightsWhenIdle(t *testing.T) {
 	}
 }
 
+// A heavy endpoint that is busier for its weight only by less than the call
+// would make the light one keeps its share.
+func TestLeastRequestFollowsWeightsWithFewInFlight(t *testing.T) {
+	const picks = 20000
+	f := newFleet(2, weights(1, 9)).busy(func(i int) int { return 5 * i })
+	if counts := f.count(real(balancer.LeastRequest{}, f), 4, picks); !within(counts[0], picks, 0.1) {
+		t.Errorf("the light one was taken %d times in %d", counts[0], picks)
+	}
+	f.busy(func(i int) int { return 5 * i })
+	if counts := f.count(real(balancer.LeastRequest{}, f), 4, picks); counts[1] > 0 {
+		t.Errorf("the heavy one was taken %d times with ten calls in flight, the light one having none", counts[1])
+	}
+}
+
 // Of two endpoints the two draws are both, so that the busy one is never
 // taken; of four, three draws miss the one idle in a quarter of the picks.
 func TestLeastRequestDrawsDifferentEndpoints(t *testing.T) {

@@ -82,7 +82,7 @@ func newcomers(pick func(*fleet) pickFunc) float64 {
 	total := 0
 	for seed := range uint64(seeds) {
 		s := newSimulation(n-1, 10, seed)
-		s.run(2000, pick(s.fleet), nil)
+		s.run(1200, pick(s.fleet), nil)
 		ep := s.join()
 		total += s.run(n, pick(s.fleet), ep)
 	}

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/outcome"
 )
 
 // fleet is a set of endpoints with their controls.
@@ -48,6 +50,7 @@ var policies = map[string]balancer.Policy{
 
 // contract lists what every policy promises.
 var contract = map[string]func(balancer.Policy) error{
+	"observes whatever comes": observes,
 	"is a comparable value, valid by default": func(p balancer.Policy) error {
 		if !reflect.TypeOf(p).Comparable() || p != p {
 			return errors.New("cannot be compared")
@@ -176,6 +179,46 @@ var contract = map[string]func(balancer.Policy) error{
 	},
 }
 
+// observes holds a Balancer that wants to learn to the contract of Observer:
+// results come from many goroutines while others pick and the set changes,
+// of endpoints that have gone or were never there, and once or twice.
+func observes(p balancer.Policy) error {
+	f := newFleet(6, nil)
+	b := p.New(balancer.Env{Seed: 1})
+	observer, ok := b.(balancer.Observer)
+	if !ok {
+		return nil
+	}
+	var wg sync.WaitGroup
+	var failed sync.Once
+	var err error
+	for g := range 4 {
+		wg.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					failed.Do(func() { err = fmt.Errorf("panic: %v", v) })
+				}
+			}()
+			for i := range 500 {
+				result := outcome.Result{
+					Outcome: outcome.Outcome{Class: outcome.Class(i % 8)},
+					At:      time.Unix(int64(i), 0), Latency: time.Duration(i-10) * time.Millisecond,
+					Cut: i%3 == 0, Reported: i%2 == 0, Late: i%5 == 0,
+				}
+				observer.Observe(f.eps[(g+i)%6], result)
+			}
+		})
+	}
+	for i := range 100 {
+		set := f.eps[i%3 : 3+i%3]
+		if ep := b.Update(set).Pick(balancer.Query{Draw: uint64(i)}); !slices.Contains(set, ep) {
+			failed.Do(func() { err = errors.New("picked what is not in the set") })
+		}
+	}
+	wg.Wait()
+	return err
+}
+
 // sizes runs a check over sets of many sizes, with equal and other weights.
 func sizes(check func(*fleet, *rand.Rand) error) error {
 	for _, n := range []int{1, 2, 3, 5, 10, 40} {
@@ -265,6 +308,48 @@ type faultyPicker struct {
 }
 
 func (p faultyPicker) Pick(q balancer.Query) *endpoint.Endpoint { return p.pick(p.eps, q) }
+
+// learning is a policy that wants to learn.
+type learning struct {
+	balancer.RoundRobin
+	careful bool
+}
+
+func (p learning) New(env balancer.Env) balancer.Balancer {
+	return &learner{Balancer: p.RoundRobin.New(env), careful: p.careful}
+}
+
+type learner struct {
+	balancer.Balancer
+	careful bool
+	known   atomic.Pointer[map[*endpoint.Endpoint]*atomic.Int64]
+}
+
+func (l *learner) Update(eps []*endpoint.Endpoint) balancer.Picker {
+	known := map[*endpoint.Endpoint]*atomic.Int64{}
+	for _, ep := range eps {
+		known[ep] = new(atomic.Int64)
+	}
+	l.known.Store(&known)
+	return l.Balancer.Update(eps)
+}
+
+func (l *learner) Observe(ep *endpoint.Endpoint, r outcome.Result) {
+	known := l.known.Load()
+	if l.careful && (known == nil || (*known)[ep] == nil) {
+		return
+	}
+	(*known)[ep].Store(int64(r.Latency))
+}
+
+func TestContractOfObservers(t *testing.T) {
+	if err := observes(learning{careful: true}); err != nil {
+		t.Error(err)
+	}
+	if observes(learning{careful: false}) == nil {
+		t.Error("a fall over an endpoint that has gone goes unnoticed")
+	}
+}
 
 func TestContractNoticesFaultyPolicies(t *testing.T) {
 	stranger := newFleet(1, nil).eps[0]

@@ -139,6 +139,31 @@ func (ending) Watch(context.Context) iter.Seq2[[]endpoint.Info, error] {
 	return func(yield func([]endpoint.Info, error) bool) { yield([]endpoint.Info{{Addr: "x:1"}}, nil) }
 }
 
+// lingering takes a while to end.
+type lingering struct{ ended *bool }
+
+func (l lingering) Watch(ctx context.Context) iter.Seq2[[]endpoint.Info, error] {
+	return func(yield func([]endpoint.Info, error) bool) {
+		if yield([]endpoint.Info{{Addr: "x:1"}}, nil) {
+			<-ctx.Done()
+		}
+		time.Sleep(time.Second)
+		*l.ended = true
+	}
+}
+
+func TestMergeEndsAfterItsSources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		for range discovery.Merge(lingering{&ended}).Watch(t.Context()) {
+			break
+		}
+		if !ended {
+			t.Error("a source goes on after the end of the merged sequence")
+		}
+	})
+}
+
 func TestMergeTakesAnEarlyEndForAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(t, discovery.Merge(ending{}, discovery.Addrs("y:1")), 0)

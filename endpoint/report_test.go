@@ -49,6 +49,7 @@ func TestParseLoadReport(t *testing.T) {
 		{"TEXT cpu_utilization=0", endpoint.LoadReport{}},
 		{"TEXT cpu_utilization=-0", endpoint.LoadReport{}},
 		{"TEXT named_metrics.ms=0.1", endpoint.LoadReport{ServiceTime: 100 * time.Microsecond}},
+		{"TEXT named_metrics.ms=1.001", endpoint.LoadReport{ServiceTime: 1001 * time.Microsecond}},
 		{"TEXT named_metrics.ms=86400000", endpoint.LoadReport{ServiceTime: 24 * time.Hour}},
 	} {
 		got, err := endpoint.ParseLoadReport(c.value)
