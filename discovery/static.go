@@ -3,7 +3,6 @@ package discovery
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
 
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -54,9 +53,6 @@ func (s Static) Watch(ctx context.Context) iter.Seq2[[]endpoint.Info, error] {
 
 // Validate reports every fault of the endpoints, see [Validate].
 func (s Static) Validate() error { return Validate(s.infos()) }
-
-// String tells how many endpoints there are.
-func (s Static) String() string { return fmt.Sprintf("static (%d endpoints)", len(s.infos())) }
 
 func (s Static) infos() []endpoint.Info {
 	if s.set == "" {

@@ -102,9 +102,3 @@ func TestValidate(t *testing.T) {
 		t.Error("an empty set is a set:", err)
 	}
 }
-
-func TestStaticString(t *testing.T) {
-	if got := discovery.Addrs("a:1", "b:1").String(); got != "static (2 endpoints)" {
-		t.Error(got)
-	}
-}

@@ -123,9 +123,9 @@ func Reasons() []Reason {
 }
 
 // row takes a Reason that does not exist for a fault of the mesh.
-func (r Reason) row() *reasonRow {
+func (r Reason) row() reasonRow {
 	if r >= numReasons {
 		r = Internal
 	}
-	return &reasons[r]
+	return reasons[r]
 }
