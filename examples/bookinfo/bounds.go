@@ -2,12 +2,17 @@ package main
 
 import "math"
 
-// falseAlarm is the most that a step of a task may fail by chance alone.
+// falseAlarm is the most that a share may be missed by chance alone.
 //
-// The steps of all tasks take fewer than ten shares that chance decides, each
-// split in two counted once, since one count follows from the other. A tenth
-// of a billionth for each keeps a whole run below one false alarm in a
-// billion; and with a seed there is no chance left at all.
+// All tasks together look at two shares that chance decides: in the steps of
+// task "shifting" with n = 400 calls, p = 0.1 and p = 0.5. The count of the
+// other part follows from the first, so a run gives a false alarm with a
+// probability of at most 2e-10. Everything else is expected always or never.
+//
+// The other way round, a step meets its expectation without its policy by
+// chance alone if none of its calls falls to one of three endpoints: with a
+// probability of at most (1/3)^100 in "routing", (2/3)^400 in "shifting" and
+// (2/3)^200 in "retries", all below 1e-35.
 const falseAlarm = 1e-10
 
 // bounds returns the counts that n calls may come to of which each falls to a

@@ -61,6 +61,9 @@ func (p *process) start(ctx context.Context) error {
 	go p.follow(p.cmd, stdout, p.replies, p.ended)
 
 	hello, err := p.reply(ctx, 0)
+	if err == nil && hello.Error != "" {
+		err = fmt.Errorf("%s: %s", p, hello.Error)
+	}
 	if err != nil {
 		p.kill()
 		return err
@@ -85,7 +88,9 @@ func (p *process) follow(cmd *exec.Cmd, stdout io.Reader, replies chan<- reply, 
 	close(ended)
 }
 
-// order has the process take over settings.
+// order has the process take over settings. If it refuses them it goes on
+// with those it had; if it says nothing it is killed, since it is stopped or
+// broken and nobody knows what it does now.
 func (p *process) order(ctx context.Context, s settings) error {
 	p.settings = s
 	p.orders++
@@ -93,12 +98,15 @@ func (p *process) order(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	if _, err = p.stdin.Write(line); err == nil {
-		_, err = p.reply(ctx, p.orders)
+	if _, err := p.stdin.Write(line); err != nil {
+		return fmt.Errorf("%s: %w", p, err)
 	}
-	if err != nil && ctx.Err() == nil && p.running() {
-		// It is stopped or broken, and nobody knows what it does now.
+	r, err := p.reply(ctx, p.orders)
+	switch {
+	case err != nil && ctx.Err() == nil:
 		p.kill()
+	case r.Error != "":
+		return fmt.Errorf("%s: %s", p, r.Error)
 	}
 	return err
 }
@@ -110,15 +118,18 @@ func (p *process) reply(ctx context.Context, number int) (reply, error) {
 	for {
 		select {
 		case r := <-p.replies:
-			if r.Number != number {
-				continue
+			if r.Number == number {
+				return r, nil
 			}
-			if r.Error != "" {
-				return r, fmt.Errorf("%s: %s", p, r.Error)
-			}
-			return r, nil
 		case <-p.ended:
-			return reply{}, fmt.Errorf("%s has ended", p)
+			select {
+			case r := <-p.replies: // its last word
+				if r.Number == number {
+					return r, nil
+				}
+			default:
+				return reply{}, fmt.Errorf("%s has ended", p)
+			}
 		case <-timer.C:
 			return reply{}, fmt.Errorf("%s says nothing for %v", p, patience)
 		case <-ctx.Done():

@@ -48,7 +48,7 @@ func show(ctx context.Context, out io.Writer, chosen []task, port int, seed uint
 // stay keeps the processes up for somebody who plays with them.
 func (f *fleet) stay(ctx context.Context, out io.Writer) error {
 	last := rules{retry: true, routes: []tulle.Route{
-		toReviews("everybody", map[string]uint32{"v1": 1, "v3": 1}),
+		toReviews("halves", map[string]uint32{"v1": 1, "v3": 1}),
 		toReviews("jason", map[string]uint32{"v2": 1}, match.Value{Name: userHeader, Exact: "jason"}),
 	}}
 	if err := f.apply(ctx, last); err != nil {

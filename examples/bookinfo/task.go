@@ -199,11 +199,11 @@ func describe(r rules) []string {
 			to = append(to, part)
 		}
 		for _, m := range route.Match {
-			when := strings.Join(m.Hosts, " or ")
+			line := []string{strings.Join(m.Hosts, " or ")}
 			for _, h := range m.Headers {
-				when += fmt.Sprintf(" with %s: %s", h.Name, h.Exact)
+				line = append(line, fmt.Sprintf("with %s: %s", h.Name, h.Exact))
 			}
-			lines = append(lines, when+" goes to "+strings.Join(to, ", "))
+			lines = append(lines, strings.Join(append(line, "goes to", strings.Join(to, ", ")), " "))
 		}
 	}
 	if r.retry {

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/endpoint"
+)
+
+// newService returns a service in this process, with a mesh that has the
+// settings.
+func newService(t *testing.T, name, version string, s settings) *service {
+	mesh, err := tulle.New(s.config(), tulle.WithHooks(tulle.Hooks{CallDone: note}))
+	require.NoError(t, err)
+	// The context of the test has ended by then: what goes on is cut off.
+	t.Cleanup(func() { _ = mesh.Shutdown(t.Context()) })
+	return &service{served: served{Service: name, Version: version, PID: 1}, mesh: mesh, client: mesh.Client()}
+}
+
+// listening serves a handler and returns its endpoint.
+func listening(t *testing.T, h http.Handler) endpoint.Info {
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return endpoint.Info{Addr: server.Listener.Addr().String(), Labels: map[string]string{"version": "v1"}}
+}
+
+// ask sends a request to a handler as if it came from the network.
+func ask(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// TestShop walks a page through all four services in one process: the user
+// is passed on all the way, and the page knows who answered.
+func TestShop(t *testing.T) {
+	var users []string
+	seeing := func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			users = append(users, r.URL.Path+" "+r.Header.Get(userHeader))
+			h.ServeHTTP(w, r)
+		})
+	}
+	leaf := newService(t, "ratings", "v1", settings{})
+	ratings := listening(t, seeing(leaf.ratings()))
+	details := listening(t, seeing(newService(t, "details", "v1", settings{}).details()))
+	reviews := listening(t, seeing(newService(t, "reviews", "v2", settings{
+		Endpoints: map[string][]endpoint.Info{"ratings": {ratings}}, PerTry: time.Minute,
+	}).reviews()))
+	shop := newService(t, "productpage", "v1", settings{
+		Endpoints: map[string][]endpoint.Info{"details": {details}, "reviews": {reviews}}, PerTry: time.Minute,
+	}).productpage()
+
+	r := httptest.NewRequest(http.MethodGet, "/productpage?format=json", nil)
+	r.AddCookie(&http.Cookie{Name: userCookie, Value: "jason"})
+	var p page
+	require.NoError(t, json.Unmarshal(ask(shop, r).Body.Bytes(), &p))
+	require.Equal(t, []string{"/details/0 jason", "/reviews/0 jason", "/ratings/0 jason"}, users)
+	require.Equal(t, "v2", p.Review.Version)
+	require.Equal(t, reviews.Addr, p.Review.Endpoint)
+	require.Equal(t, 1, p.Review.Attempts)
+	require.Equal(t, "black", p.Reviews.Color)
+	require.Equal(t, 5, p.Reviews.Reviews[0].Stars)
+	require.Equal(t, ratings.Addr, p.Reviews.Ratings.Endpoint)
+	require.Equal(t, "stars", starsOfReviews(p))
+	require.Equal(t, "v2", versionOfReviews(p))
+
+	leaf.failing.Store(true)
+	p = page{}
+	require.NoError(t, json.Unmarshal(ask(shop, r).Body.Bytes(), &p))
+	require.Equal(t, "503 Service Unavailable", p.Reviews.Ratings.Error)
+	require.Empty(t, p.Review.Error)
+	require.Len(t, p.Reviews.Reviews, 2)
+	require.Equal(t, "no stars", starsOfReviews(p))
+}
+
+// TestShopAlone: where nothing answers there still is a page, and it says why.
+func TestShopAlone(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	nobody := []endpoint.Info{{Addr: gone.Listener.Addr().String(), Labels: map[string]string{"version": "v1"}}}
+	shop := newService(t, "productpage", "v1", settings{
+		Endpoints: map[string][]endpoint.Info{"details": nobody, "reviews": nobody}, PerTry: time.Minute,
+	}).productpage()
+
+	w := ask(shop, httptest.NewRequest(http.MethodGet, "/productpage", nil))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, 2, strings.Count(w.Body.String(), "cannot be shown just now"))
+	require.Contains(t, w.Body.String(), "tulle: service details at "+nobody[0].Addr+": no connection to the endpoint")
+}
+
+func TestLogin(t *testing.T) {
+	shop := newService(t, "productpage", "v1", settings{}).productpage()
+	post := func(path, user, site string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(url.Values{"user": {user}}.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", site)
+		return ask(shop, r)
+	}
+	w := post("/login", "jason", "same-origin")
+	require.Equal(t, http.StatusSeeOther, w.Code)
+	require.Equal(t, "/productpage", w.Header().Get("Location"))
+	require.Len(t, w.Result().Cookies(), 1)
+	require.Equal(t, "jason", w.Result().Cookies()[0].Value)
+
+	for _, user := range []string{"", "two words", "a\nb", strings.Repeat("x", 21), strings.Repeat("x", 2<<10)} {
+		w := post("/login", user, "same-origin")
+		require.Equal(t, http.StatusBadRequest, w.Code, user)
+		require.Empty(t, w.Result().Cookies(), user)
+	}
+	require.Equal(t, http.StatusForbidden, post("/login", "jason", "cross-site").Code)
+	require.Negative(t, post("/logout", "", "same-origin").Result().Cookies()[0].MaxAge)
+}
+
+// TestUserIsChecked: a cookie is input from outside, whoever set it.
+func TestUserIsChecked(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/productpage", nil)
+	r.Header.Set("Cookie", "user=ja/son")
+	require.Empty(t, userOf(r))
+	r.Header.Set("Cookie", "user=jason")
+	require.Equal(t, "jason", userOf(r))
+}

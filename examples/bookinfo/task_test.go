@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+)
+
+func TestJudge(t *testing.T) {
+	s := step{calls: 400, expect: map[string]float64{"v1": 0.5, "v3": 0.5}}
+	require.NoError(t, s.judge(map[string]int{"v1": 190, "v3": 210}))
+	require.ErrorContains(t, s.judge(map[string]int{"v1": 100, "v3": 300}), "v1: 100 of 400 calls, expected 136 to 264")
+	require.ErrorContains(t, s.judge(map[string]int{"v1": 200, "v3": 199, "v2": 1}), "v2: 1 of 400 calls, expected none")
+	require.Error(t, s.judge(nil))
+}
+
+// TestEveryStepSumsUp guards the tasks: shares of a whole, and what the
+// policy of a step is must be missing without.
+func TestEveryStepSumsUp(t *testing.T) {
+	for _, task := range tasks() {
+		require.NotEmpty(t, task.steps)
+		for _, s := range task.steps {
+			sum := 0.0
+			for _, share := range s.expect {
+				sum += share
+			}
+			require.InDelta(t, 1, sum, 1e-9, s.about)
+			require.NotEqual(t, describe(s.rules), describe(task.without), s.about)
+		}
+	}
+}
+
+// TestWalk takes a step that is right, one that expects what does not come,
+// and one whose policy makes no difference: only the first may pass.
+func TestWalk(t *testing.T) {
+	f := newFleet(t)
+	v1 := rules{routes: []tulle.Route{toReviews("all", map[string]uint32{"v1": 1})}}
+	right := step{rules: v1, calls: 50, see: versionOfReviews, expect: map[string]float64{"v1": 1}}
+	wrong := right
+	wrong.expect = map[string]float64{"v3": 1}
+
+	for _, c := range []struct {
+		name    string
+		step    step
+		without rules
+		want    string
+	}{
+		{"right", right, rules{}, ""},
+		{"wrong", wrong, rules{}, "v3: 0 of 50 calls, expected 50 to 50"},
+		{"idle", right, v1, "meets its expectation without the policy as well"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			w := walker{fleet: f, out: &out}
+			err := w.walk(t.Context(), task{name: c.name, steps: []step{c.step}, without: c.without})
+			if c.want == "" {
+				require.NoError(t, err)
+				require.Contains(t, out.String(), "fails, as it must")
+				return
+			}
+			require.ErrorContains(t, err, c.name+", step 1: ")
+			require.ErrorContains(t, err, c.want)
+			require.Contains(t, out.String(), " NOT ")
+		})
+	}
+}
+
+// TestTroubleEnds: what a step breaks is whole after it.
+func TestTroubleEnds(t *testing.T) {
+	f := newFleet(t)
+	for _, s := range retriesTask().steps {
+		before := f.of("ratings")[0].addr
+		end, err := s.trouble(t.Context(), f)
+		require.NoError(t, err)
+		require.NoError(t, end(t.Context()))
+		require.True(t, f.of("ratings")[0].running())
+		require.Equal(t, before, f.of("ratings")[0].addr)
+
+		require.NoError(t, f.apply(t.Context(), rules{routes: s.rules.routes}))
+		var seen []string
+		for range 50 {
+			p, err := f.look(t.Context(), "")
+			require.NoError(t, err)
+			seen = append(seen, starsOfReviews(p))
+		}
+		require.Equal(t, []string{"stars"}, slices.Compact(seen), s.about)
+	}
+}
+
+// TestCheck: one task that is as expected passes, one that is not fails, and
+// the report says which.
+func TestCheck(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	wrong := shiftingTask()
+	wrong.steps = wrong.steps[1:2]
+	wrong.steps[0].expect = map[string]float64{"v1": 0.5, "v3": 0.5}
+
+	var out bytes.Buffer
+	require.NoError(t, check(t.Context(), &out, []task{routingTask()}, 1))
+	require.Contains(t, out.String(), "bookinfo: ok: 1 tasks as expected")
+	out.Reset()
+	err := check(t.Context(), &out, []task{routingTask(), wrong}, 1)
+	require.ErrorContains(t, err, "shifting, step 1: v1: ")
+	require.NotContains(t, err.Error(), "routing")
+	require.Contains(t, out.String(), "NOT as expected")
+}
