@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"github.com/tulle-mesh/tulle/outcome"
-	"github.com/tulle-mesh/tulle/routing"
 )
 
 // aim finds the route of a request and the destination on it. The route is
@@ -34,8 +33,9 @@ func (p *plan) aim(in *http.Request, draw func() uint64) (*route, *destination, 
 		return r, r.dests[0], hit.Prefix
 	}
 	// A cohort is all calls with the same key; those without one are spread.
+	// The salt makes cohorts of one route independent of those of another.
 	if hash, ok := r.key(in); ok {
-		return r, r.dests[r.split.Pick(hash)], hit.Prefix
+		return r, r.dests[r.split.Pick(hash^r.salt)], hit.Prefix
 	}
 	return r, r.dests[r.split.Pick(draw())], hit.Prefix
 }
@@ -59,36 +59,9 @@ func (r *route) answer(in *http.Request, prefix string) (*http.Response, outcome
 	return r.filters.Direct.Response(in), outcome.DirectResponse
 }
 
-// pass applies the route to a call that leaves for an unknown host.
-func (r *route) pass(base http.RoundTripper, in *http.Request, prefix string) (*http.Response, error) {
-	out := in
-	if !r.filters.Request.IsZero() || r.filters.Rewrite != nil {
-		out = in.WithContext(in.Context())
-		if !r.filters.Request.IsZero() {
-			out.Header = ownHeader(in.Header)
-			r.filters.Request.Apply(out.Header)
-		}
-		if r.filters.Rewrite != nil {
-			r.filters.Rewrite.Apply(out, prefix)
-		}
-	}
-	resp, err := base.RoundTrip(out)
-	if resp != nil {
-		resp.Request = in
-		editResponse(&r.filters, resp)
-	}
-	return resp, err
-}
-
-func editResponse(f *routing.Filters, resp *http.Response) {
-	if !f.Response.IsZero() {
-		resp.Header = ownHeader(resp.Header)
-		f.Response.Apply(resp.Header)
-	}
-}
-
 // ownHeader returns a header map that may be changed. Its values are those of
-// h, so they may be replaced but not written to.
+// h, so they may be replaced but not written to. A nil header is an error that
+// is the transport's to report, so it is left to it.
 func ownHeader(h http.Header) http.Header {
 	own := make(http.Header, len(h)+1)
 	for k, v := range h {

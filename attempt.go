@@ -3,6 +3,7 @@ package tulle
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -19,8 +20,9 @@ type attempt struct {
 	prev   *attempt
 	target *target
 	n      int
-	start  time.Time
+	start  time.Time // when the endpoint was picked
 	req    http.Request
+	upload upload
 	hint   [1]string // the values of the header that the mesh writes
 	resp   *http.Response
 	// out is the judgement at the headers, bodyErr what ended the body.
@@ -45,9 +47,8 @@ func (a *attempt) Release() { a.target.end() }
 func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outcome.Outcome, error) {
 	c := a.call
 	c.sent++
-	a.start = time.Now()
 	a.req = *c.in.WithContext(ctx)
-	a.req.Body, a.req.GetBody = b.Reader, b.Get
+	a.body(b)
 	a.address()
 	a.header(ctx)
 
@@ -69,6 +70,27 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 	followed = true
 	a.hook.Follow(resp, a.req.Method, a)
 	return resp, a.out, nil
+}
+
+// body gives the attempt's request its body, with the errors of the caller's
+// reader marked as such: a broken upload is none of the endpoint's fault.
+func (a *attempt) body(b retry.Body) {
+	a.req.Body, a.req.GetBody = b.Reader, b.Get
+	if b.Reader != nil && b.Reader != http.NoBody {
+		a.upload.ReadCloser = b.Reader
+		a.req.Body = &a.upload
+	}
+}
+
+// upload is the body of a request on its way out.
+type upload struct{ io.ReadCloser }
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = &outcome.RequestBodyError{Err: err}
+	}
+	return n, err
 }
 
 // address gives the attempt's request the URL that it is sent with. Its host
@@ -94,7 +116,7 @@ func (a *attempt) header(ctx context.Context) {
 		hint = hintOf(ctx, a.n, a.start)
 	}
 	edit := !c.route.filters.Request.IsZero()
-	if hint == "" && !edit {
+	if hint == "" && !edit || c.in.Header == nil {
 		return
 	}
 	a.req.Header = ownHeader(c.in.Header)
@@ -199,6 +221,7 @@ func (a *attempt) observe(r outcome.Result) {
 // that the caller got.
 func (a *attempt) BodyEnd(err error) {
 	c := a.call
+	err = retry.Cause(a.req.Context(), err)
 	if end := c.dest.judgeEnd; end != nil {
 		if late := end.ClassifyEnd(a.out, a.resp, err); late != a.out {
 			now := time.Now()

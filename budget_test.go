@@ -105,10 +105,6 @@ func (null) RoundTrip(r *http.Request) (*http.Response, error) {
 
 var empty = strings.NewReader("")
 
-func through(next http.RoundTripper) http.RoundTripper {
-	return roundTripperFunc(func(r *http.Request) (*http.Response, error) { return next.RoundTrip(r) })
-}
-
 // nullMesh returns a mesh whose endpoints and unknown hosts are null.
 func nullMesh(t testing.TB, c tulle.Config, opts ...tulle.Option) http.RoundTripper {
 	t.Helper()

@@ -135,7 +135,7 @@ func (c *Call) answer() (*http.Response, error) {
 	closeBody(c.in)
 	resp, reason := c.route.answer(c.in, c.prefix)
 	resp.Header.Set("Proxy-Status", proxyStatus(reason))
-	editResponse(&c.route.filters, resp)
+	c.route.filters.ApplyResponse(resp)
 	c.end(CallDone{Status: resp.StatusCode, Reason: reason})
 	return resp, nil
 }
@@ -151,7 +151,7 @@ func proxyStatus(r outcome.Reason) string {
 // The call ends when the body does.
 func (c *Call) deliver(resp *http.Response) *http.Response {
 	resp.Request = c.in
-	editResponse(&c.route.filters, resp)
+	c.route.filters.ApplyResponse(resp)
 	for a := c.last; a != nil; a = a.prev {
 		if a.resp == resp {
 			a.settle(delivered)
@@ -181,6 +181,7 @@ func (c *Call) fail(cause error) error {
 // reason tells by the types of errors why a call has no response.
 func (c *Call) reason(err error) outcome.Reason {
 	late, ours := errors.AsType[*retry.TimeoutError](err)
+	_, upload := errors.AsType[*outcome.RequestBodyError](err)
 	switch {
 	case ours && late.PerTry:
 		return outcome.AttemptTimeout
@@ -190,6 +191,8 @@ func (c *Call) reason(err error) outcome.Reason {
 		return outcome.CallerDeadline
 	case c.Err() != nil || errors.Is(err, context.Canceled) || cancelled(c.in):
 		return outcome.Cancelled
+	case upload:
+		return outcome.BadRequest
 	case errors.Is(err, errConnectTimeout) || errors.Is(err, errTLSTimeout):
 		return outcome.ConnectTimeout
 	case outcome.Unsent(err):

@@ -65,9 +65,9 @@ type Service struct {
 // Subset is a part of a service's endpoints.
 type Subset struct {
 	// Name identifies the subset within its service.
-	Name string
+	Name string `json:"name,omitzero"`
 	// Labels are those that an endpoint must have, all of them, to belong.
-	Labels map[string]string
+	Labels map[string]string `json:"labels,omitzero"`
 }
 
 // Protocol is the version of HTTP spoken to endpoints.
@@ -108,14 +108,14 @@ func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 type Connection struct {
 	// ConnectTimeout bounds the making of a connection, without TLS. Zero
 	// means 1 s.
-	ConnectTimeout time.Duration
+	ConnectTimeout time.Duration `json:"connectTimeout,omitzero"`
 	// TLSTimeout bounds the TLS handshake. Zero means 5 s.
-	TLSTimeout time.Duration
+	TLSTimeout time.Duration `json:"tlsTimeout,omitzero"`
 	// MaxIdle is how many idle connections to an endpoint are kept. Zero
 	// means 64; it does not bind HTTP/2, which needs one.
-	MaxIdle int
+	MaxIdle int `json:"maxIdle,omitzero"`
 	// IdleTimeout is how long an idle connection is kept. Zero means 90 s.
-	IdleTimeout time.Duration
+	IdleTimeout time.Duration `json:"idleTimeout,omitzero"`
 }
 
 // Policies are what a call is subject to. A nil or zero field is taken from
@@ -124,15 +124,15 @@ type Connection struct {
 type Policies struct {
 	// Timeout bounds the whole call, all its attempts and the body of its
 	// response. Zero is unset, negative is none.
-	Timeout time.Duration
+	Timeout time.Duration `json:"timeout,omitzero"`
 	// Retry repeats attempts that failed.
-	Retry *retry.Policy
+	Retry *retry.Policy `json:"retry,omitzero"`
 }
 
 // RefuseUnknownHosts is the policy that calls may go to known hosts only.
 type RefuseUnknownHosts struct {
 	// Mode is whether calls are refused or only counted.
-	Mode outcome.Mode
+	Mode outcome.Mode `json:"mode,omitzero"`
 }
 
 // Route says where the calls go that match it, and what is done to them.
@@ -159,12 +159,12 @@ type Route struct {
 // Destination is one part of a split.
 type Destination struct {
 	// Service names one of Config.Services.
-	Service string
+	Service string `json:"service,omitzero"`
 	// Subset names one of its subsets; empty is the whole service.
-	Subset string
+	Subset string `json:"subset,omitzero"`
 	// Weight is the share of the calls. Where all weights of a split are
 	// zero they are equal, elsewhere zero gets none.
-	Weight uint32
+	Weight uint32 `json:"weight,omitzero"`
 }
 
 // Recommended returns the policies that we would run ourselves: two attempts

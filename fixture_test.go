@@ -73,13 +73,7 @@ func one(addrs ...string) tulle.Config {
 	return tulle.Config{Services: []tulle.Service{{Name: "reviews", Resolver: at(addrs...)}}}
 }
 
-func at(addrs ...string) discovery.Resolver {
-	infos := make([]endpoint.Info, len(addrs))
-	for i, a := range addrs {
-		infos[i].Addr = a
-	}
-	return &source{said: []said{{infos: infos}}, changed: make(chan struct{})}
-}
+func at(addrs ...string) discovery.Resolver { return discovery.Addrs(addrs...) }
 
 // source is a resolver that says what the test lets it say, one thing after
 // the other; each watch hears all of it.

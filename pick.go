@@ -15,7 +15,13 @@ import (
 // It comes after the budget has paid for the attempt and before the response
 // of the one before is given up.
 func (c *Call) Prepare(ctx context.Context, n int) (retry.Try, error) {
-	t, err := c.pick(ctx, n)
+	// The first attempt begins with its call, which saves a look at the clock,
+	// unless something has come between.
+	now := c.start
+	if n > 1 || c.entered {
+		now = time.Now()
+	}
+	t, now, err := c.pick(ctx, n, now)
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +29,7 @@ func (c *Call) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	if n > 1 {
 		a = new(attempt)
 	}
-	a.call, a.n, a.target, a.prev = c, n, t, c.last
+	a.call, a.n, a.target, a.start, a.prev = c, n, t, now, c.last
 	c.last = a
 	if c.tried == nil {
 		c.tried = c.triedBuf[:0]
@@ -33,16 +39,16 @@ func (c *Call) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	return a, nil
 }
 
-// pick chooses a target. The first attempt waits for one while there is
+// pick chooses a target and says when it did. The first attempt waits for one while there is
 // nothing to pick; a further one does not, for there is a result to return.
-func (c *Call) pick(ctx context.Context, n int) (*target, error) {
-	q := balancer.Query{Draw: c.mesh.options.draw(), Attempt: n, Avoid: c.tried}
+func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, time.Time, error) {
+	q := balancer.Query{Now: now, Draw: c.mesh.options.draw(), Attempt: n, Avoid: c.tried}
 	q.Hash, q.HasHash = c.route.key(c.in)
 	for {
 		g := c.dest.subset.gen.Load()
 		if g.picker != nil {
 			if t := g.targets[g.picker.Pick(q)]; t != nil {
-				return t, nil
+				return t, q.Now, nil
 			}
 		}
 		if err := c.wait(ctx, n, g); err != nil {
@@ -50,8 +56,9 @@ func (c *Call) pick(ctx context.Context, n int) (*target, error) {
 			if errors.Is(c.Err(), context.Canceled) {
 				reason = outcome.Cancelled
 			}
-			return nil, &Error{Reason: reason, Err: err}
+			return nil, now, &Error{Reason: reason, Err: err}
 		}
+		q.Now = time.Now()
 	}
 }
 

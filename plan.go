@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/internal/xxh64"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
@@ -30,6 +31,7 @@ type route struct {
 	name    string
 	filters routing.Filters
 	sticky  *match.Key
+	salt    uint64
 	split   routing.Split // of dests, if there are several
 	dests   []*destination
 	// byHost has the destinations of a route without a split.
@@ -92,7 +94,7 @@ func compile(c Config, services map[string]*service, was *plan) (*plan, error) {
 }
 
 func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route, error) {
-	r := &route{name: c.Name, filters: c.Filters, sticky: c.Sticky, stats: new(stats)}
+	r := &route{name: c.Name, filters: c.Filters, sticky: c.Sticky, salt: xxh64.Sum(c.Name, 0), stats: new(stats)}
 	before := was.routeOf(c.Name)
 	if before != nil {
 		r.stats = before.stats
@@ -205,7 +207,7 @@ func (c Config) clone() Config {
 	c.Routes = slices.Clone(c.Routes)
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		r.Match = slices.Clone(r.Match)
+		r.Match = cloneMatches(r.Match)
 		r.Split = slices.Clone(r.Split)
 		r.Sticky = clonePtr(r.Sticky)
 		r.Filters = cloneFilters(r.Filters)
@@ -233,6 +235,16 @@ func cloneFilters(f routing.Filters) routing.Filters {
 		f.Direct.Header = slices.Clone(f.Direct.Header)
 	}
 	return f
+}
+
+func cloneMatches(matches []match.Request) []match.Request {
+	matches = slices.Clone(matches)
+	for i := range matches {
+		m := &matches[i]
+		m.Hosts, m.Methods, m.Principals = slices.Clone(m.Hosts), slices.Clone(m.Methods), slices.Clone(m.Principals)
+		m.Headers, m.Query = slices.Clone(m.Headers), slices.Clone(m.Query)
+	}
+	return matches
 }
 
 func clonePtr[T any](p *T) *T {

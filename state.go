@@ -16,8 +16,9 @@ import (
 )
 
 // State is what a mesh knows at one moment: configuration in force, with all
-// defaults filled in, and what was seen. It is a copy, holds no secrets, and
-// has JSON names for Mesh.Debug.
+// defaults filled in, and what was seen. It is a copy, has JSON names for
+// Mesh.Debug, and leaves out the values of headers and query parameters whose
+// names sound like secrets.
 type State struct {
 	// At is when the state was taken, Started when the mesh was made.
 	At      time.Time `json:"at"`
@@ -141,7 +142,7 @@ type RouteState struct {
 	Match   []match.Request    `json:"match,omitempty"`
 	Split   []DestinationState `json:"split,omitempty"`
 	Sticky  *match.Key         `json:"sticky,omitempty"`
-	Filters routing.Filters    `json:"filters"`
+	Filters routing.Filters    `json:"filters,omitzero"`
 	Calls   CallCounts         `json:"calls"`
 }
 
@@ -236,7 +237,7 @@ func stateOf(e *endpoint.Endpoint) EndpointState {
 
 func (r *route) state(c *Route) RouteState {
 	s := RouteState{
-		Name: r.name, Match: slices.Clone(c.Match), Sticky: clonePtr(c.Sticky), Filters: cloneFilters(c.Filters),
+		Name: r.name, Match: redactMatches(c.Match), Sticky: clonePtr(c.Sticky), Filters: redactFilters(c.Filters),
 		Calls: r.stats.snapshot(),
 	}
 	for i, d := range r.dests {

@@ -17,6 +17,7 @@ import (
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/routing"
 	"github.com/tulle-mesh/tulle/tulletest"
 )
 
@@ -103,5 +104,31 @@ func TestStateIsACopy(t *testing.T) {
 		assert.Equal(w, "reviews", again.Services[0].Hosts[0])
 		assert.Equal(w, "v1", again.Services[0].Endpoints[0].Labels["version"])
 		assert.Equal(w, 2, again.Services[0].Policies.Retry.Attempts)
+	})
+}
+
+// State shows what is configured, but no keys.
+func TestStateKeepsSecrets(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := w.mesh(tulle.Config{Routes: []tulle.Route{{
+			Name:  "partner",
+			Match: []match.Request{{Headers: []match.Value{{Name: "X-Api-Key", Exact: "hush-1"}, {Name: "X-Env", Exact: "prod"}}}},
+			Filters: routing.Filters{
+				Request: routing.HeaderEdit{Set: []routing.Field{{Name: "Authorization", Value: "Bearer hush-2"}, {Name: "X-Team", Value: "blue"}}},
+			},
+		}}})
+		out, err := json.Marshal(m.State())
+		require.NoError(w, err)
+		assert.NotContains(w, string(out), "hush")
+		assert.Contains(w, string(out), "blue")
+		assert.Contains(w, string(out), "prod")
+		req := httptest.NewRequest("GET", "http://elsewhere/", nil)
+		req.Header.Set("X-Api-Key", "hush-1")
+		req.Header.Set("X-Env", "prod")
+		s := w.serve("elsewhere:80", tulletest.Step{})
+		req.RequestURI = ""
+		_, err = read(m.Transport().RoundTrip(req.WithContext(w.Context())))
+		require.NoError(w, err)
+		assert.Equal(w, "Bearer hush-2", s.Received()[0].Header.Get("Authorization"), "the mesh itself keeps them")
 	})
 }

@@ -91,7 +91,7 @@ func (m *Mesh) unknown(p *plan, r *route, prefix string, in *http.Request) (*htt
 	if r == nil {
 		return m.options.base.RoundTrip(in)
 	}
-	return r.pass(m.options.base, in, prefix)
+	return r.filters.RoundTrip(m.options.base, in, prefix)
 }
 
 func closeBody(in *http.Request) {

@@ -34,7 +34,7 @@ const cacheLine = 64
 // Load is a load report and when it came.
 type Load struct {
 	LoadReport
-	At time.Time
+	At time.Time `json:"at"`
 }
 
 // Counts are totals over an endpoint's life.

@@ -23,20 +23,24 @@ type LoadReport struct {
 	// CPU and Application are fractions of what the server can use of its
 	// processors and of what it chose to call its utilization, 0 to 1000.
 	// More than 1 is beyond a soft limit. Memory is a fraction up to 1.
-	CPU, Memory, Application float64
+	CPU         float64 `json:"cpu,omitzero"`
+	Memory      float64 `json:"memory,omitzero"`
+	Application float64 `json:"application,omitzero"`
 	// RPS and EPS are requests and errors per second over all callers.
-	RPS, EPS float64
+	RPS float64 `json:"rps,omitzero"`
+	EPS float64 `json:"eps,omitzero"`
 	// InFlight is how many requests the server works on, the one that the
 	// report travels with not among them, and Limit how many it works on at
 	// once before others wait. They travel as named_metrics.rif ("requests in
 	// flight") and named_metrics.lim.
-	InFlight, Limit float64
+	InFlight float64 `json:"inFlight,omitzero"`
+	Limit    float64 `json:"limit,omitzero"`
 	// ServiceTime is how long a request takes at the server without waiting,
 	// at most a day. It travels in milliseconds, as named_metrics.ms.
-	ServiceTime time.Duration
+	ServiceTime time.Duration `json:"serviceTime,omitzero"`
 	// Named holds every other figure of the maps of ORCA, at most 32. Its
 	// order is that of the wire.
-	Named []Metric
+	Named []Metric `json:"named,omitzero"`
 }
 
 // Metric is a figure of a LoadReport that has no field of its own.
@@ -44,10 +48,10 @@ type Metric struct {
 	// Name is the name on the wire, which begins with that of its map:
 	// "named_metrics.", "utilization." or "request_cost.". It has at most 128
 	// printable ASCII characters other than space, comma, '=', ':' and '"'.
-	Name string
+	Name string `json:"name,omitzero"`
 	// Value is from 0 to 1000 for a utilization, else up to 1e15, and is
 	// negative in named_metrics only.
-	Value float64
+	Value float64 `json:"value,omitzero"`
 }
 
 const (

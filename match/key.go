@@ -16,18 +16,18 @@ import (
 type Key struct {
 	// Header is the name of a header field. Several fields of that name count as
 	// one, joined with ",".
-	Header string
+	Header string `json:"header,omitzero"`
 	// Cookie is the name of a cookie; the first of that name counts.
-	Cookie string
+	Cookie string `json:"cookie,omitzero"`
 	// Query is the name of a query parameter; the first of that name counts, and
 	// escapes make no difference.
-	Query string
+	Query string `json:"query,omitzero"`
 	// Principal takes the name of the verified principal in the request's context.
-	Principal bool
+	Principal bool `json:"principal,omitzero"`
 	// Source takes the address in RemoteAddr: the whole IPv4 address, or the
 	// first 64 bits of an IPv6 address, of which one user has as many as he
 	// likes. Requests that a client makes have none.
-	Source bool
+	Source bool `json:"source,omitzero"`
 }
 
 // Validate reports every fault of k.

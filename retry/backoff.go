@@ -14,10 +14,10 @@ import (
 // overloaded by it, and another endpoint may well take it.
 type Backoff struct {
 	// Base is the longest wait before the first retry; 0 is 25 ms.
-	Base time.Duration
+	Base time.Duration `json:"base,omitzero"`
 	// Max is the longest wait before any retry; 0 is 250 ms, or Base if that
 	// is more.
-	Max time.Duration
+	Max time.Duration `json:"max,omitzero"`
 	// Func, if set, returns the wait in the place of the above, given Base,
 	// Max, the number of retries so far and the response, nil after an error
 	// or if MaxRetryAfter is negative. The values of type Backoff of

@@ -28,9 +28,9 @@ const (
 type BudgetPolicy struct {
 	// Ratio is how many retries each call earns, up to 1; 0 is 0.2, negative
 	// is no bound at all.
-	Ratio float64
+	Ratio float64 `json:"ratio,omitzero"`
 	// MinPerSecond is how many retries time earns; 0 is 10, negative none.
-	MinPerSecond int
+	MinPerSecond int `json:"minPerSecond,omitzero"`
 }
 
 // faults returns every fault of the policy.

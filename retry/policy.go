@@ -29,43 +29,43 @@ type Policy struct {
 	// Mode Observe makes and counts the decisions of the policy on the first
 	// attempt and repeats nothing: no attempt is cut off by PerTry, and no
 	// body is buffered.
-	Mode outcome.Mode
+	Mode outcome.Mode `json:"mode,omitzero"`
 	// Attempts is the most attempts of one call, the first included: 0 is 2,
 	// 1 is no retry, 10 the limit.
-	Attempts int
+	Attempts int `json:"attempts,omitzero"`
 	// PerTry is the time that one attempt is given from when it is sent to
 	// its response headers; 0 is no limit. It does not count while the body
 	// is read.
-	PerTry time.Duration
+	PerTry time.Duration `json:"perTry,omitzero"`
 	// Statuses are the status codes on which a call is repeated; nil is 502,
 	// 503 and 504, empty is none.
-	Statuses []int
+	Statuses []int `json:"statuses,omitzero"`
 	// On are the classes on which a call is repeated; nil is Connect, Reset
 	// and Timeout, empty is none. Timeout is what becomes of an attempt cut
 	// off by PerTry or by its transport's own limit; there is no retry once
 	// the time of the whole call is over. With outcome.GRPC add Gateway for
 	// the status UNAVAILABLE.
-	On []outcome.Class
+	On []outcome.Class `json:"on,omitzero"`
 	// Idempotent declares that every request under this policy may be
 	// repeated. Without it these are: requests with the method GET, HEAD,
 	// OPTIONS, TRACE, PUT or DELETE; those with a header Idempotency-Key or
 	// X-Idempotency-Key, as in net/http; those of a context from
 	// WithIdempotent; and any request after an attempt of which it is
 	// certain that the endpoint did not see it.
-	Idempotent bool
+	Idempotent bool `json:"idempotent,omitzero"`
 	// Backoff is how long to wait before a retry.
-	Backoff Backoff
+	Backoff Backoff `json:"backoff,omitzero"`
 	// MaxRetryAfter is the longest Retry-After that is waited for; after a
 	// response that asks for more the call is not repeated. 0 is 1 s,
 	// negative ignores the header.
-	MaxRetryAfter time.Duration
+	MaxRetryAfter time.Duration `json:"maxRetryAfter,omitzero"`
 	// BufferBody is how many bytes are kept of a request body that comes
 	// without http.Request.GetBody, so that it can be sent again: 0 is 64
 	// KiB, negative none, 16 MiB the limit. A longer body is sent once,
 	// unless nothing of it has been read.
-	BufferBody int64
+	BufferBody int64 `json:"bufferBody,omitzero"`
 	// Budget bounds the retries of all calls together.
-	Budget BudgetPolicy
+	Budget BudgetPolicy `json:"budget,omitzero"`
 	// CheckRetry, if set, decides in the place of Statuses and On, among the
 	// retries that are safe. The values of type CheckRetry of
 	// github.com/hashicorp/go-retryablehttp fit. It is called after every

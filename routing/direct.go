@@ -11,15 +11,15 @@ import (
 // Direct answers a request with a configured response.
 type Direct struct {
 	// Status is the status code, from 200 to 599.
-	Status int
+	Status int `json:"status,omitzero"`
 	// Header holds further header fields.
-	Header []Field
+	Header []Field `json:"header,omitzero"`
 	// Body is sent except in answer to HEAD. It must be empty if Status is 204,
 	// 205 or 304.
-	Body string
+	Body string `json:"body,omitzero"`
 	// ContentType is the media type of Body. Empty means
 	// "text/plain; charset=utf-8" if there is a body.
-	ContentType string
+	ContentType string `json:"contentType,omitzero"`
 }
 
 // Validate reports every fault of d, each with its path.

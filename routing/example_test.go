@@ -42,8 +42,8 @@ func ExampleCompile_faults() {
 	})
 	fmt.Println(err)
 	// Output:
-	// rules[1] (older): matches[0]: identical to rules[0] (old): matches[0]
-	// rules[2] (checkout): request.set[0].name: Host is not an ordinary field; use rewrite.host
+	// routes[1] (older): matches[0]: identical to routes[0] (old): matches[0]
+	// routes[2] (checkout): request.set[0].name: Host is not an ordinary field; use rewrite.host
 }
 
 func ExampleSplit() {

@@ -5,15 +5,15 @@ package routing
 // within one.
 type Filters struct {
 	// Request changes the header of the request.
-	Request HeaderEdit
+	Request HeaderEdit `json:"request,omitzero"`
 	// Response changes the header of the response, of Redirect and Direct too.
-	Response HeaderEdit
+	Response HeaderEdit `json:"response,omitzero"`
 	// Rewrite changes what the request asks for.
-	Rewrite *Rewrite
+	Rewrite *Rewrite `json:"rewrite,omitzero"`
 	// Redirect answers the request. It excludes Request, Rewrite and Direct.
-	Redirect *Redirect
+	Redirect *Redirect `json:"redirect,omitzero"`
 	// Direct answers the request. It excludes Request, Rewrite and Redirect.
-	Direct *Direct
+	Direct *Direct `json:"direct,omitzero"`
 }
 
 // IsZero reports whether f does nothing.

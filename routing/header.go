@@ -8,17 +8,20 @@ import (
 )
 
 // Field is a header field.
-type Field struct{ Name, Value string }
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // HeaderEdit changes header fields. Names are compared without regard to case.
 // The zero HeaderEdit changes nothing.
 type HeaderEdit struct {
 	// Set replaces all fields of a name by one, or adds it.
-	Set []Field
+	Set []Field `json:"set,omitzero"`
 	// Add adds fields after those there are, Set ones included.
-	Add []Field
+	Add []Field `json:"add,omitzero"`
 	// Remove removes all fields of a name. A name may not be set or added too.
-	Remove []string
+	Remove []string `json:"remove,omitzero"`
 }
 
 // IsZero reports whether e changes nothing.

@@ -28,27 +28,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if hit == nil || rule.Action.IsZero() {
 		return t.next.RoundTrip(req)
 	}
-	filters := &rule.Action
-	if answer := filters.answer(req, hit.prefix); answer != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		resp := answer.Response(req)
-		filters.Response.Apply(resp.Header)
-		return resp, nil
-	}
-	resp, err := t.next.RoundTrip(filters.apply(req, hit.prefix))
-	if resp == nil {
-		return nil, err
-	}
-	resp.Request = req
-	if !filters.Response.IsZero() {
-		if resp.Header = maps.Clone(resp.Header); resp.Header == nil {
-			resp.Header = make(http.Header)
-		}
-		filters.Response.Apply(resp.Header)
-	}
-	return resp, err
+	return rule.Action.RoundTrip(t.next, req, hit.prefix)
 }
 
 // CloseIdleConnections passes the call on, for [http.Client.CloseIdleConnections].
@@ -56,6 +36,39 @@ func (t *transport) CloseIdleConnections() {
 	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
 		next.CloseIdleConnections()
 	}
+}
+
+// RoundTrip carries req, which it does not change, through f to next; prefix is
+// that of the [Hit]. Where f answers itself, next is not asked and the body of
+// req is closed.
+func (f *Filters) RoundTrip(next http.RoundTripper, req *http.Request, prefix string) (*http.Response, error) {
+	if answer := f.answer(req, prefix); answer != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		resp := answer.Response(req)
+		f.Response.Apply(resp.Header)
+		return resp, nil
+	}
+	resp, err := next.RoundTrip(f.apply(req, prefix))
+	if resp == nil {
+		return nil, err
+	}
+	resp.Request = req
+	f.ApplyResponse(resp)
+	return resp, err
+}
+
+// ApplyResponse edits the header of resp, which gets a map of its own if
+// anything changes.
+func (f *Filters) ApplyResponse(resp *http.Response) {
+	if f.Response.IsZero() {
+		return
+	}
+	if resp.Header = maps.Clone(resp.Header); resp.Header == nil {
+		resp.Header = make(http.Header)
+	}
+	f.Response.Apply(resp.Header)
 }
 
 // answer returns the response that f gives itself, nil if it gives none.

@@ -200,5 +200,5 @@ func TestFiltersFaults(t *testing.T) {
 		t.Error("IsZero")
 	}
 	_, err := routing.Compile([]routing.Rule[filters]{{Name: "a", Action: filters{Request: bad}}})
-	wantFaults(t, err, "rules[0] (a): request.remove[0]: ")
+	wantFaults(t, err, "routes[0] (a): request.remove[0]: ")
 }

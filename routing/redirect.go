@@ -19,18 +19,18 @@ import (
 // reflected.
 type Redirect struct {
 	// Scheme is "http" or "https".
-	Scheme string
+	Scheme string `json:"scheme,omitzero"`
 	// Host is a name or address without a port.
-	Host string
+	Host string `json:"host,omitzero"`
 	// Port is the port, from 1 to 65535. 0 means the default port of Scheme if
 	// that is set, else the port of the request.
-	Port int
+	Port int `json:"port,omitzero"`
 	// Path replaces the whole path.
-	Path string
+	Path string `json:"path,omitzero"`
 	// Prefix replaces the part of the path that was matched, as [Rewrite.Prefix].
-	Prefix string
+	Prefix string `json:"prefix,omitzero"`
 	// Status is 301, 302, 303, 307 or 308; 0 means 302.
-	Status int
+	Status int `json:"status,omitzero"`
 }
 
 // Validate reports every fault of d, each with its path.

@@ -13,15 +13,15 @@ import (
 type Rewrite struct {
 	// Host replaces the Host header. URL.Host, and so where the request goes,
 	// stays. It may contain a port.
-	Host string
+	Host string `json:"host,omitzero"`
 	// Path replaces the whole path.
-	Path string
+	Path string `json:"path,omitzero"`
 	// Prefix replaces the part of the path that was matched ([Hit.Prefix]) as
 	// Gateway API's ReplacePrefixMatch does: for a rule with the prefix "/v1",
 	// "/users" makes "/users/7" of "/v1/7", and "/" makes "/7". A slash at its end
 	// makes no difference. It is put in front of the whole path if the rule
 	// matched no prefix.
-	Prefix string
+	Prefix string `json:"prefix,omitzero"`
 }
 
 // Apply changes req, a copy that the caller owns; prefix is that of the [Hit].

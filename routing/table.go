@@ -24,7 +24,7 @@ type Table[A any] struct {
 // Compile makes a table of rules, or reports every fault in them at once, each
 // with its path, such as
 //
-//	rules[2] (checkout): matches[0].path.regex: ...
+//	routes[2] (checkout): matches[0].path.regex: ...
 //
 // Besides the faults that [match.Request.Validate] and the actions themselves
 // report, it is one if two matches are identical: the later one would never be
@@ -37,7 +37,7 @@ func Compile[A any](rules []Rule[A]) (*Table[A], error) {
 	seen := make(map[string]string)
 	for i, rule := range rules {
 		t.rules[i].Match = nil
-		where := fmt.Sprintf("rules[%d]", i)
+		where := fmt.Sprintf("routes[%d]", i)
 		if rule.Name != "" {
 			where += " (" + rule.Name + ")"
 		}

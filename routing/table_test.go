@@ -294,15 +294,15 @@ func TestCompileFaults(t *testing.T) {
 		t.Fatal("no fault found")
 	}
 	want := []string{
-		"rules[1] (checkout): matches[0].path.regex: error parsing regexp",
-		`rules[1] (checkout): matches[1].hosts[0]: "*" alone`,
-		"rules[1] (checkout): matches[1].methods[0]: ",
-		"rules[2] (twin): matches[0]: identical to rules[0]: matches[0]",
-		"rules[3] (root): matches[0]: identical to rules[0]: matches[1]",
-		"rules[4] (own twin): matches[1]: identical to rules[4] (own twin): matches[0]",
-		"rules[5] (action): a: 1",
-		"rules[5] (action): b: 2",
-		"rules[6] (empty twin): matches[0]: identical to rules[0]: matches[1]",
+		"routes[1] (checkout): matches[0].path.regex: error parsing regexp",
+		`routes[1] (checkout): matches[1].hosts[0]: "*" alone`,
+		"routes[1] (checkout): matches[1].methods[0]: ",
+		"routes[2] (twin): matches[0]: identical to routes[0]: matches[0]",
+		"routes[3] (root): matches[0]: identical to routes[0]: matches[1]",
+		"routes[4] (own twin): matches[1]: identical to routes[4] (own twin): matches[0]",
+		"routes[5] (action): a: 1",
+		"routes[5] (action): b: 2",
+		"routes[6] (empty twin): matches[0]: identical to routes[0]: matches[1]",
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for i := range max(len(lines), len(want)) {
