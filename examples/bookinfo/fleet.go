@@ -88,15 +88,15 @@ func startFleet(ctx context.Context, port int, seed uint64, perTry time.Duration
 	return f, nil
 }
 
-// apply has all processes take over rules.
+// apply has all processes take over rules. Those that cannot keep nobody
+// else from it.
 func (f *fleet) apply(ctx context.Context, r rules) error {
 	f.rules = r
+	var errs []error
 	for _, p := range f.processes {
-		if err := f.tell(ctx, p, p.settings.Failing); err != nil {
-			return err
-		}
+		errs = append(errs, f.tell(ctx, p, p.settings.Failing))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // tell has a process take over the rules in force, and fail or not.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"text/tabwriter"
 	"time"
 
 	"github.com/tulle-mesh/tulle"
@@ -15,7 +16,7 @@ const (
 	// showPerTry is how long one attempt at ratings may take: a person who
 	// has stopped a process sees the page wait, but not for long.
 	showPerTry = 300 * time.Millisecond
-	showPace   = 10 * time.Millisecond
+	showPace   = 5 * time.Millisecond
 	// restartAfter is how long a process is missed that was killed by hand.
 	restartAfter = 15 * time.Second
 )
@@ -42,11 +43,12 @@ func show(ctx context.Context, out io.Writer, chosen []task, port int, seed uint
 			fmt.Fprintf(out, "\n  not as expected: %v\n", err)
 		}
 	}
-	return f.stay(ctx, out)
+	f.stay(ctx, out)
+	return nil
 }
 
 // stay keeps the processes up for somebody who plays with them.
-func (f *fleet) stay(ctx context.Context, out io.Writer) error {
+func (f *fleet) stay(ctx context.Context, out io.Writer) {
 	last := rules{retry: true, routes: []tulle.Route{
 		toReviews("halves", map[string]uint32{"v1": 1, "v3": 1}),
 		toReviews("jason", map[string]uint32{"v2": 1}, match.Value{Name: userHeader, Exact: "jason"}),
@@ -54,25 +56,11 @@ func (f *fleet) stay(ctx context.Context, out io.Writer) error {
 	if err := f.apply(ctx, last); err != nil {
 		fmt.Fprintln(out, "\n ", err)
 	}
-	ratings := f.of("ratings")[0]
-	fmt.Fprintf(out, `
-All processes stay up until Ctrl-C. Now it is
-`)
+	fmt.Fprintln(out, "\nAll processes stay up until Ctrl-C. Now it is:")
 	for _, line := range describe(last) {
 		fmt.Fprintln(out, "  -", line)
 	}
-	fmt.Fprintf(out, `
-Look at %s and try:
-  - log in as jason, and the stars are black; log out, and they are red or none
-  - kill %d            a ratings process ends; no page loses its stars, some take two attempts
-  - kill -STOP %d      it hangs: attempts at it are cut off after %v and made elsewhere
-  - kill -CONT %[2]d      it goes on
-  - kill %[5]d            details ends; the other one of its kind answers
-  - kill %[6]d            reviews v3 ends, and there is no other: half of the pages have a hole
-What is killed is started again after %[7]v at the same address.
-What the mesh of productpage knows: http://%[8]s/ (?format=json for programs)
-
-`, f.url(), ratings.pid(), ratings.pid(), f.perTry, f.of("details")[0].pid(), f.of("reviews")[2].pid(), restartAfter, f.processes[0].debug)
+	f.hint(out)
 
 	missed := map[*process]time.Time{}
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -80,13 +68,30 @@ What the mesh of productpage knows: http://%[8]s/ (?format=json for programs)
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case now := <-tick.C:
 			for _, p := range f.processes {
 				f.attend(ctx, out, p, missed, now)
 			}
 		}
 	}
+}
+
+// hint says what there is to try.
+func (f *fleet) hint(out io.Writer) {
+	details, reviews, ratings := f.of("details")[0].pid(), f.of("reviews")[2].pid(), f.of("ratings")[0].pid()
+	fmt.Fprintf(out, "\nLook at %s and try:\n", f.url())
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "  log in as jason\tthe stars are black; for others they are red, or there are none\n")
+	fmt.Fprintf(w, "  kill %d\tratings ends; no page lacks its stars, some take two attempts\n", ratings)
+	fmt.Fprintf(w, "  kill -STOP %d\tit hangs; attempts at it are cut off after %v and made elsewhere\n", ratings, f.perTry)
+	fmt.Fprintf(w, "  kill -CONT %d\tit goes on\n", ratings)
+	fmt.Fprintf(w, "  kill %d\tdetails ends; the other endpoint answers\n", details)
+	fmt.Fprintf(w, "  kill %d\treviews v3 ends, and there is no other; half of the pages have a hole\n", reviews)
+	// An error means that nobody reads.
+	_ = w.Flush()
+	fmt.Fprintf(out, "What is killed is started again after %v at the same address.\n", restartAfter)
+	fmt.Fprintf(out, "What the mesh of productpage knows: http://%s/ (?format=json for programs)\n\n", f.processes[0].debug)
 }
 
 // attend notices that a process has ended, and starts it again in time.

@@ -49,8 +49,8 @@ func tasks() []task { return []task{routingTask(), shiftingTask(), retriesTask()
 type walker struct {
 	fleet *fleet
 	out   io.Writer
-	// live rewrites the line of a step while it goes on; pace is the time
-	// from one call to the next.
+	// live shows progress in a line that is written over again; pace is the
+	// time from one call to the next.
 	live bool
 	pace time.Duration
 }
@@ -117,7 +117,7 @@ func (w *walker) take(ctx context.Context, label string, s step) (seen map[strin
 	tick := time.NewTicker(max(w.pace, time.Microsecond))
 	defer tick.Stop()
 	seen = map[string]int{}
-	for range s.calls {
+	for made := 0; made < s.calls; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -125,12 +125,12 @@ func (w *walker) take(ctx context.Context, label string, s step) (seen map[strin
 		}
 		p, err := w.fleet.look(ctx, s.user)
 		if err != nil {
-			seen["error: "+err.Error()]++
-		} else {
-			seen[s.see(p)]++
+			// Productpage itself fails in no step, so this says nothing about a policy.
+			return nil, err
 		}
-		if w.live {
-			w.line(label, seen)
+		seen[s.see(p)]++
+		if made++; w.live && made%10 == 0 {
+			fmt.Fprintf(w.out, "\r     %-9s %-44s %d of %d\x1b[K", label, counts(seen), made, s.calls)
 		}
 	}
 	return seen, nil
@@ -153,11 +153,8 @@ func (s step) judge(seen map[string]int) error {
 	return errors.Join(faults...)
 }
 
-// line writes counts over the line that was there.
-func (w *walker) line(label string, seen map[string]int) {
-	fmt.Fprintf(w.out, "\r     %-9s %s\x1b[K", label, counts(seen))
-}
-
+// verdict writes counts and what is thought of them, over the line that was
+// live.
 func (w *walker) verdict(label string, seen map[string]int, verdict string) {
 	if w.live {
 		fmt.Fprint(w.out, "\r\x1b[K")
