@@ -74,8 +74,10 @@ func compile(c Config, services map[string]*service, was *plan) (*plan, error) {
 		})
 	}
 	var err error
-	if p.names, err = routing.Compile(names); err != nil {
-		return nil, err
+	if len(names) > 0 {
+		if p.names, err = routing.Compile(names); err != nil {
+			return nil, err
+		}
 	}
 	rules := make([]routing.Rule[*route], 0, len(c.Routes))
 	for i := range c.Routes {
