@@ -263,6 +263,7 @@ func fullDuplex(t testing.TB, w *handlerWorld) {
 		control := http.NewResponseController(rw)
 		if err := control.EnableFullDuplex(); err != nil {
 			t.Errorf("EnableFullDuplex: %v", err)
+			return
 		}
 		b := make([]byte, 4)
 		for range 2 {
@@ -276,6 +277,8 @@ func fullDuplex(t testing.TB, w *handlerWorld) {
 	})
 	pr, pw := io.Pipe()
 	defer pw.Close()
+	// Without full duplex the server reads to the end before it answers.
+	time.AfterFunc(time.Minute, func() { pw.Close() })
 	resp := w.do(w.request("POST", "/", pr))
 	for _, message := range []string{"ping", "pong"} {
 		io.WriteString(pw, message)

@@ -23,8 +23,8 @@ import (
 // it is closed before its bubble ends; goroutines that are left then are
 // failures.
 func TestRoundTripper(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
-	t.Run("http1", func(t *testing.T) { runClient(subtests(t), clientWorld{wrap: wrap, witness: true}) })
-	t.Run("http2", func(t *testing.T) { runClient(subtests(t), clientWorld{wrap: wrap, witness: true, http2: true}) })
+	t.Run("http1", func(t *testing.T) { runClient(subtests(t), clientWorld{wrap: wrap, witness: true, calls: 1000}) })
+	t.Run("http2", func(t *testing.T) { runClient(subtests(t), clientWorld{wrap: wrap, witness: true, calls: 1000, http2: true}) })
 }
 
 const (
@@ -61,6 +61,7 @@ type clientWorld struct {
 	t       testing.TB
 	wrap    func(http.RoundTripper) http.RoundTripper
 	http2   bool
+	calls   int  // how many calls make a row of them
 	witness bool // read requests concurrently, so that the race detector sees writers
 
 	network *Network

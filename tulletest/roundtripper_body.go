@@ -219,8 +219,8 @@ func requestStreams(t testing.TB, w *clientWorld) {
 // unread bounds what transports, connections and windows may hold of a body
 // that nobody reads at the other end; transfers below are larger.
 const (
-	unread   = 8 << 20
-	transfer = 16 << 20
+	unread   = 5 << 20
+	transfer = 6 << 20
 )
 
 func requestNotBuffered(t testing.TB, w *clientWorld) {

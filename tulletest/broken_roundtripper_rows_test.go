@@ -1,0 +1,302 @@
+//go:build !race
+
+package tulletest
+
+// brokenTripperRows tells for each broken RoundTripper which rows fail, and no
+// others: over both protocols unless one is named. A row after "may " fails or
+// not, depending on which of two things net/http notices first.
+var brokenTripperRows = map[string][]string{
+	"adds a header to the caller's request": {
+		"request is not changed",
+		"request is not changed by a failing call",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"changes the caller's request for the time of the call": {
+		"host is kept",
+		"http2/URL is kept",
+		"request is not changed",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"changes the caller's request when the body closes": {
+		"request is not changed",
+	},
+	"returns its clone of the request": {
+		"calls may run concurrently",
+		"response keeps the caller's request",
+	},
+	"clones the trailer": {
+		"request trailers arrive",
+	},
+	"touches the URL before looking at it": {
+		"invalid requests are errors",
+	},
+	"sends the URL's host": {
+		"host is kept",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"cleans the path": {
+		"URL is kept",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"canonicalises header names": {
+		"requests are the same byte for byte",
+	},
+	"keeps one value of each header": {
+		"header values are kept",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"adds a cookie": {
+		"cookies are left alone",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"loses the context's values": {
+		"cancel ends the reading of the body",
+		"client trace fires",
+		"deadline ends the reading of the body",
+		"granted expectation sends the body",
+		"http2/deadline ends a waiting call",
+		"informational responses are traced",
+	},
+	"swallows the closing of the body": {
+		"body is closed after a cancelled call",
+		"body is closed after a refused connection",
+		"body is closed after a reset",
+		"body is closed after a response",
+		"body is closed after an early response",
+		"body is closed if the context has ended before",
+		"invalid requests are errors",
+		"refused expectation keeps the body",
+	},
+	"refuses without closing the body": {
+		"body is closed if the context has ended before",
+	},
+	"reads the body into memory": {
+		"body is closed after an early response",
+		"body is not read ahead",
+		"body is sent while it is produced",
+		"refused expectation keeps the body",
+	},
+	"forgets the length": {
+		"known length stays known",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"finds out the length": {
+		"body is closed after an early response",
+		"body is not read ahead",
+		"body is sent while it is produced",
+		"http1/request trailers arrive",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+		"unknown length stays unknown",
+	},
+	"wraps absent bodies": {
+		"empty and absent bodies are kept apart",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"truncates large bodies": {
+		"large body arrives whole",
+	},
+	"drops the expectation": {
+		"granted expectation sends the body",
+		"http1/requests arrive the same",
+		"refused expectation keeps the body",
+		"requests are the same byte for byte",
+	},
+	"looks into the body": {
+		"refused expectation keeps the body",
+		"requests are the same byte for byte",
+	},
+	"starts ended calls": {
+		"body is closed if the context has ended before",
+		"ended context is an error",
+	},
+	"gives the context's error a new face": {
+		"cancel ends a waiting call",
+		"deadline ends a waiting call",
+		"ended context is an error",
+		"may client timeout covers the headers",
+		"may http1/client timeout covers the headers",
+		"may http2/client timeout covers the headers",
+	},
+	"hides what failed": {
+		"failure is an error alone",
+	},
+	"cancels when RoundTrip returns": {
+		"body outlives RoundTrip",
+		"client timeout covers the body",
+		"deadline ends the reading of the body",
+		"large response arrives whole",
+		"may *",
+	},
+	"gives the whole call five minutes": {
+		"body outlives RoundTrip",
+	},
+	"detaches the body from the context": {
+		"cancel ends the reading of the body",
+		"deadline ends the reading of the body",
+	},
+	"drops the cancel channel": {
+		"cancel channel ends a waiting call",
+		"cancel channel ends the reading of the body",
+	},
+	"closes the connection when cancelled after the end": {
+		"cancel after the end does no harm",
+	},
+	"does one call after the other": {
+		"calls may run concurrently",
+		"cancel leaves other calls alone",
+		"encodings asked for by the caller are left alone",
+		"half-read bodies do not stall other calls",
+		"http2/NoBody stays NoBody",
+		"http2/URL is kept",
+		"http2/cookies are left alone",
+		"http2/header values are kept",
+		"http2/host is kept",
+		"http2/known length stays known",
+		"http2/redirects are returned",
+	},
+	"makes errors of statuses": {
+		"body is closed after an early response",
+		"every status is a response",
+		"responses are the same byte for byte",
+	},
+	"returns a response with its error": {
+		"body is closed after a cancelled call",
+		"body is closed after a refused connection",
+		"body is closed after a reset",
+		"body is closed if the context has ended before",
+		"cancel channel ends a waiting call",
+		"cancel ends a waiting call",
+		"cancel leaves other calls alone",
+		"deadline ends a waiting call",
+		"ended context is an error",
+		"failure is an error alone",
+		"invalid requests are errors",
+		"no goroutine stays behind",
+		"request is not changed by a failing call",
+	},
+	"answers in place of an error": {
+		"body is closed after a cancelled call",
+		"body is closed after a refused connection",
+		"body is closed after a reset",
+		"body is closed if the context has ended before",
+		"cancel channel ends a waiting call",
+		"cancel ends a waiting call",
+		"cancel leaves other calls alone",
+		"client timeout covers the headers",
+		"deadline ends a waiting call",
+		"ended context is an error",
+		"failure is an error alone",
+		"invalid requests are errors",
+		"no goroutine stays behind",
+		"request is not changed by a failing call",
+		"responses are the same byte for byte",
+	},
+	"follows redirects": {
+		"redirects are returned",
+	},
+	"adds a response header": {
+		"response header is whole",
+		"responses are the same byte for byte",
+	},
+	"drops the length of responses without a body": {
+		"HEAD keeps its length",
+		"bodiless statuses keep their header",
+		"responses are the same byte for byte",
+	},
+	"wraps http.NoBody": {
+		"http1/NoBody stays NoBody",
+	},
+	"hides the writer of a 101": {
+		"switched protocols can be written to",
+	},
+	"asks for gzip": {
+		"decompression is the transport's",
+		"encodings asked for by the caller are left alone",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+		"responses are the same byte for byte",
+	},
+	"takes the caller's encoding away": {
+		"encodings asked for by the caller are left alone",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+	"copies the response's trailer": {
+		"response trailers arrive",
+		"responses are the same byte for byte",
+	},
+	"reads the response into memory": {
+		"body ends and closes again and again",
+		"body is received while it is produced",
+		"cancel channel ends the reading of the body",
+		"cancel ends the reading of the body",
+		"closed body ends the call",
+		"response is not read ahead",
+		"response trailers arrive",
+	},
+	"caps the response": {
+		"half-read bodies do not stall other calls",
+		"large response arrives whole",
+	},
+	"takes a broken body for its end": {
+		"cancel channel ends the reading of the body",
+		"cancel ends the reading of the body",
+		"client timeout covers the body",
+		"deadline ends the reading of the body",
+		"reset body is an error",
+		"responses are the same byte for byte",
+		"truncated body is an error",
+	},
+	"closes once": {
+		"body ends and closes again and again",
+	},
+	"does not close": {
+		"body ends and closes again and again",
+		"closed body ends the call",
+		"http1/no goroutine stays behind",
+	},
+	"opens a connection for each call": {
+		"CloseIdleConnections passes through",
+		"bodiless statuses keep their header",
+		"cancel after the end does no harm",
+		"connections are reused",
+		"http1/requests arrive the same",
+		"requests are the same byte for byte",
+	},
+	"hides CloseIdleConnections": {
+		"CloseIdleConnections passes through",
+	},
+	"leaves a goroutine behind when cancelled": {
+		"body is closed after a cancelled call",
+		"cancel leaves other calls alone",
+		"deadline ends a waiting call",
+		"ended context is an error",
+		"no goroutine stays behind",
+		"may client timeout covers the headers",
+		"may http1/client timeout covers the headers",
+		"may http2/client timeout covers the headers",
+	},
+	"sends everything twice": {
+		"URL is kept",
+		"bodiless statuses keep their header",
+		"cancel leaves other calls alone",
+		"empty and absent bodies are kept apart",
+		"encodings asked for by the caller are left alone",
+		"header values are kept",
+		"host is kept",
+		"http1/cancel after the end does no harm",
+		"informational responses are traced",
+		"redirects are returned",
+		"requests are the same byte for byte",
+		"requests arrive the same",
+	},
+}
