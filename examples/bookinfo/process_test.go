@@ -26,7 +26,7 @@ func TestProcessThatCannotListen(t *testing.T) {
 	require.False(t, again.running())
 
 	stranger := &process{service: "nonesuch", addr: "127.0.0.1:0"}
-	require.ErrorContains(t, stranger.start(t.Context()), "has ended")
+	require.ErrorContains(t, stranger.start(t.Context()), `there is no service "nonesuch"`)
 }
 
 // TestProcessRefusesBadSettings: it says why, and goes on with what it had.

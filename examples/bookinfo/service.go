@@ -73,22 +73,13 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	s.client = s.mesh.Client()
-	handler, err := s.handler()
-	if err != nil {
-		return err
-	}
 	replies := json.NewEncoder(out)
-	listening, err := listen(*addr, handler)
+	hello, err := s.listen(*addr)
 	if err != nil {
+		// The parent tells it better than a second voice would.
 		return replies.Encode(reply{Error: err.Error()})
 	}
-	defer listening.Close()
-	debug, err := listen("127.0.0.1:0", s.mesh.Debug())
-	if err != nil {
-		return replies.Encode(reply{Error: err.Error()})
-	}
-	defer debug.Close()
-	if err := replies.Encode(reply{Addr: listening.Addr, Debug: debug.Addr}); err != nil {
+	if err := replies.Encode(hello); err != nil {
 		return err
 	}
 	return s.obey(json.NewDecoder(in), replies)
@@ -134,16 +125,31 @@ func (s *service) obey(orders *json.Decoder, replies *json.Encoder) error {
 	return s.mesh.Shutdown(ctx)
 }
 
-// listen serves handler at addr. The server's Addr is the real one.
-func listen(addr string, handler http.Handler) (*http.Server, error) {
+// listen serves the service at addr, and the state of its mesh elsewhere. Both
+// go on until the process ends.
+func (s *service) listen(addr string) (reply, error) {
+	handler, err := s.handler()
+	if err != nil {
+		return reply{}, err
+	}
+	var hello reply
+	if hello.Addr, err = listen(addr, handler); err != nil {
+		return reply{}, err
+	}
+	hello.Debug, err = listen("127.0.0.1:0", s.mesh.Debug())
+	return hello, err
+}
+
+// listen serves handler at addr and returns the real address.
+func listen(addr string, handler http.Handler) (string, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	server := &http.Server{Addr: l.Addr().String(), Handler: handler, ReadHeaderTimeout: 5 * time.Second}
-	// It ends when the server is closed, and says nothing else.
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	// It ends with the process and has nothing else to say.
 	go func() { _ = server.Serve(l) }()
-	return server, nil
+	return l.Addr().String(), nil
 }
 
 // seeded returns a source of chance that is the same in every run, nil for

@@ -117,7 +117,7 @@ func (w *walker) take(ctx context.Context, label string, s step) (seen map[strin
 	tick := time.NewTicker(max(w.pace, time.Microsecond))
 	defer tick.Stop()
 	seen = map[string]int{}
-	for made := 0; made < s.calls; {
+	for made := range s.calls {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -129,8 +129,8 @@ func (w *walker) take(ctx context.Context, label string, s step) (seen map[strin
 			return nil, err
 		}
 		seen[s.see(p)]++
-		if made++; w.live && made%10 == 0 {
-			fmt.Fprintf(w.out, "\r     %-9s %-44s %d of %d\x1b[K", label, counts(seen), made, s.calls)
+		if w.live && made%10 == 9 {
+			fmt.Fprintf(w.out, "\r     %-9s %-44s %d of %d\x1b[K", label, counts(seen), made+1, s.calls)
 		}
 	}
 	return seen, nil
