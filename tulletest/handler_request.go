@@ -294,11 +294,11 @@ func handledGoroutines(t testing.TB, w *handlerWorld) {
 		synctest.Wait()
 	}
 	round()
-	before := len(goroutines())
+	before := len(goroutines(bubbleName()))
 	for range 5 {
 		round()
 	}
-	if after := goroutines(); len(after) > before {
+	if after := goroutines(bubbleName()); len(after) > before {
 		t.Errorf("%d goroutines before, %d after 10 calls:\n%s", before, len(after), strings.Join(after, "\n"))
 	}
 }

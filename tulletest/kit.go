@@ -1,7 +1,6 @@
 package tulletest
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"runtime"
@@ -45,23 +44,25 @@ func subtests(t *testing.T) runner {
 // would otherwise end the whole test binary: a panic, everybody waiting for
 // ever, goroutines left over.
 func bubble(t *testing.T, report func(*testing.T) testing.TB, body func(t testing.TB)) {
-	// A test that failed in its bubble ends here with Goexit, not a panic.
-	told := false
+	var name string
+	over := false
+	// A row that failed ends with Goexit, which is not recovered here.
 	defer func() {
-		if v := recover(); v != nil && !told {
+		switch v := recover(); {
+		case v == nil:
+		case over:
+			report(t).Errorf("goroutines are left after everything was closed:\n%s", strings.Join(goroutines(name), "\n\n"))
+		default:
 			report(t).Errorf("the exchange never ends: %v", v)
 		}
 	}()
 	synctest.Test(t, func(t *testing.T) {
+		name = bubbleName()
 		tb := report(t)
 		tb.Cleanup(func() { // registered first: runs when all else is stopped
 			// A server that was closed waits a little for its peers.
 			time.Sleep(time.Minute)
-			synctest.Wait()
-			if left := goroutines(); len(left) > 0 {
-				told = true
-				tb.Errorf("goroutines are left after everything was closed:\n%s", strings.Join(left, "\n"))
-			}
+			over = true
 		})
 		defer func() {
 			if v := recover(); v != nil && v != errStopped {
@@ -75,39 +76,34 @@ func bubble(t *testing.T, report func(*testing.T) testing.TB, body func(t testin
 // errStopped is what a recording testing.TB panics with in place of FailNow.
 var errStopped = fmt.Errorf("stopped")
 
-// goroutines returns the stacks of the other goroutines in this bubble.
-func goroutines() []string {
+// bubbleName returns how stacks call the bubble of the caller, as in
+// "goroutine 7 [running, synctest bubble 3]:".
+func bubbleName() string {
+	buf := make([]byte, 1<<10)
+	header, _, _ := strings.Cut(string(buf[:runtime.Stack(buf, false)]), "\n")
+	_, id, _ := strings.Cut(header, "synctest bubble ")
+	return "synctest bubble " + strings.TrimRight(id, "]:")
+}
+
+// goroutines returns the stacks of a bubble's goroutines, except for the
+// caller's own and the two that drive the bubble.
+func goroutines(bubble string) []string {
 	buf := make([]byte, 64<<10)
-	for {
-		n := runtime.Stack(buf, true)
-		if n < len(buf) {
-			buf = buf[:n]
-			break
-		}
+	n := runtime.Stack(buf, true)
+	for ; n == len(buf); n = runtime.Stack(buf, true) {
 		buf = make([]byte, 2*len(buf))
 	}
-	stacks := strings.Split(string(bytes.TrimSpace(buf)), "\n\n")
-	// The caller's stack comes first; its header names the bubble, as in
-	// "goroutine 7 [running, synctest bubble 3]:".
-	_, mine, ok := strings.Cut(header(stacks[0]), "synctest bubble ")
-	if !ok {
-		return nil
-	}
-	mine = "synctest bubble " + strings.TrimRight(mine, "]:")
 	var others []string
-	for _, s := range stacks[1:] {
-		// Two goroutines that drive the bubble are not anybody's.
-		driver := strings.Contains(s, "internal/synctest.Run(") || strings.Contains(s, "created by testing/synctest.Test in")
-		if strings.Contains(header(s), mine+"]") && !driver {
-			others = append(others, s)
+	// The caller's stack comes first.
+	for _, stack := range strings.Split(strings.TrimSpace(string(buf[:n])), "\n\n")[1:] {
+		header, _, _ := strings.Cut(stack, "\n")
+		driver := strings.Contains(stack, "internal/synctest.Run(") ||
+			strings.Contains(stack, "created by testing/synctest.Test in")
+		if strings.Contains(header, bubble+"]") && !driver {
+			others = append(others, stack)
 		}
 	}
 	return others
-}
-
-func header(stack string) string {
-	first, _, _ := strings.Cut(stack, "\n")
-	return first
 }
 
 // readAll reads r to its end and fails t on an error.

@@ -24,7 +24,9 @@ import (
 // failures.
 func TestRoundTripper(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 	t.Run("http1", func(t *testing.T) { runClient(subtests(t), clientWorld{wrap: wrap, witness: true, calls: 1000}) })
-	t.Run("http2", func(t *testing.T) { runClient(subtests(t), clientWorld{wrap: wrap, witness: true, calls: 1000, http2: true}) })
+	t.Run("http2", func(t *testing.T) {
+		runClient(subtests(t), clientWorld{wrap: wrap, witness: true, calls: 1000, http2: true})
+	})
 }
 
 const (

@@ -167,11 +167,11 @@ func noGoroutines(t testing.TB, w *clientWorld) {
 		synctest.Wait()
 	}
 	round()
-	before := len(goroutines())
+	before := len(goroutines(bubbleName()))
 	for range 5 {
 		round()
 	}
-	after := goroutines()
+	after := goroutines(bubbleName())
 	if len(after) > before {
 		t.Errorf("%d goroutines before, %d after 15 calls and CloseIdleConnections:\n%s",
 			before, len(after), strings.Join(after, "\n"))
