@@ -1,0 +1,183 @@
+package benchmarks
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/failsafe-go/failsafe-go/failsafehttp"
+	"github.com/failsafe-go/failsafe-go/timeout"
+	"github.com/hashicorp/go-retryablehttp"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	noopmetric "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	nooptrace "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/discovery"
+)
+
+// Every stack that retries makes two attempts, waits 25 to 250 ms between
+// them, and every one with a time-out has a minute.
+const (
+	retries   = 1
+	minWait   = 25 * time.Millisecond
+	maxWait   = 250 * time.Millisecond
+	timeLimit = time.Minute
+)
+
+// service is the name that the balancing stacks are called by.
+const service = "reviews"
+
+// fleet is what a stack calls: endpoints, and the transport that reaches them.
+type fleet struct {
+	addrs     []string
+	transport http.RoundTripper
+}
+
+// stack is one row: a way to make a client.
+type stack struct {
+	name string
+	wrap func(testing.TB, fleet) http.RoundTripper
+	// What the stack does; TestStacks holds it to each of these, and to the
+	// absence of the others.
+	balances, retries, timeLimit, breaks, traces bool
+}
+
+func stacks() []stack {
+	return []stack{
+		{
+			name: "bare",
+			wrap: func(_ testing.TB, f fleet) http.RoundTripper { return f.transport },
+		},
+		{
+			name:     "tulle",
+			wrap:     func(tb testing.TB, f fleet) http.RoundTripper { return mesh(tb, f, tulle.Policies{}) },
+			balances: true,
+		},
+		{
+			name:     "tulle+recommended",
+			wrap:     func(tb testing.TB, f fleet) http.RoundTripper { return mesh(tb, f, tulle.Recommended()) },
+			balances: true, retries: true,
+		},
+		{
+			name: "tulle+recommended+timeout",
+			wrap: func(tb testing.TB, f fleet) http.RoundTripper {
+				p := tulle.Recommended()
+				p.Timeout = timeLimit
+				return mesh(tb, f, p)
+			},
+			balances: true, retries: true, timeLimit: true,
+		},
+		{
+			name: "failsafehttp+retry",
+			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
+				return failsafehttp.NewRoundTripper(f.transport, retryPolicy())
+			},
+			retries: true,
+		},
+		{
+			name: "failsafehttp+retry+breaker+timeout",
+			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
+				return failsafehttp.NewRoundTripper(f.transport, retryPolicy(), breaker(), timeoutPolicy())
+			},
+			retries: true, timeLimit: true, breaks: true,
+		},
+		{
+			name: "retryablehttp",
+			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
+				c := retryablehttp.NewClient()
+				c.HTTPClient = &http.Client{Transport: f.transport}
+				c.Logger = nil
+				c.RetryMax, c.RetryWaitMin, c.RetryWaitMax = retries, minWait, maxWait
+				return &retryablehttp.RoundTripper{Client: c}
+			},
+			retries: true,
+		},
+		{
+			name:   "otelhttp",
+			wrap:   func(_ testing.TB, f fleet) http.RoundTripper { return traced(f.transport) },
+			traces: true,
+		},
+		{
+			// What is nearest to tulle+recommended+timeout in what it does.
+			name: "roundrobin+failsafehttp+retry+timeout",
+			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
+				return failsafehttp.NewRoundTripper(newRoundRobin(f), retryPolicy(), timeoutPolicy())
+			},
+			balances: true, retries: true, timeLimit: true,
+		},
+		{
+			// What services are commonly put together of.
+			name: "roundrobin+failsafehttp+retry+breaker+timeout+otelhttp",
+			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
+				return traced(failsafehttp.NewRoundTripper(newRoundRobin(f), retryPolicy(), breaker(), timeoutPolicy()))
+			},
+			balances: true, retries: true, timeLimit: true, breaks: true, traces: true,
+		},
+	}
+}
+
+// mesh returns a mesh of one service at the addresses of f. A transport that
+// is no *http.Transport stands in for those that the mesh makes for endpoints.
+func mesh(tb testing.TB, f fleet, p tulle.Policies) http.RoundTripper {
+	tb.Helper()
+	opts := []tulle.Option{tulle.WithTransport(f.transport)}
+	if _, dials := f.transport.(*http.Transport); !dials {
+		opts = append(opts, tulle.WithAttemptMiddleware(func(http.RoundTripper) http.RoundTripper { return f.transport }))
+	}
+	m, err := tulle.New(tulle.Config{
+		Services: []tulle.Service{{
+			Name:       service,
+			Resolver:   discovery.Addrs(f.addrs...),
+			Connection: tulle.Connection{MaxIdle: maxIdle},
+		}},
+		Policies: p,
+	}, opts...)
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
+		m.Transport().(interface{ CloseIdleConnections() }).CloseIdleConnections()
+		_ = m.Shutdown(context.Background())
+	})
+	require.NoError(tb, m.Ready(tb.Context()))
+	return m.Transport()
+}
+
+func retryPolicy() failsafe.Policy[*http.Response] {
+	return failsafehttp.NewRetryPolicyBuilder().WithMaxRetries(retries).WithBackoff(minWait, maxWait).Build()
+}
+
+// breaker opens when half of at least 20 attempts within 10 s failed.
+func breaker() failsafe.Policy[*http.Response] {
+	return circuitbreaker.NewBuilder[*http.Response]().
+		HandleIf(func(resp *http.Response, err error) bool { return err != nil || resp != nil && resp.StatusCode >= 500 }).
+		WithFailureRateThreshold(.5, 20, 10*time.Second).
+		Build()
+}
+
+// timeoutPolicy bounds each attempt: innermost is where the documentation of
+// failsafe-go composes it, and it costs the same outside.
+func timeoutPolicy() failsafe.Policy[*http.Response] {
+	return timeout.New[*http.Response](timeLimit)
+}
+
+func traced(rt http.RoundTripper) http.RoundTripper {
+	return otelhttp.NewTransport(rt,
+		otelhttp.WithTracerProvider(nooptrace.NewTracerProvider()),
+		otelhttp.WithMeterProvider(noopmetric.NewMeterProvider()),
+		otelhttp.WithPropagators(propagation.TraceContext{}))
+}
+
+// hosts returns the hosts that calls through the stack name: that of the
+// service, or for one that does not balance those of the endpoints in turn.
+func (s stack) hosts(f fleet) []string {
+	if s.balances {
+		return []string{service}
+	}
+	return slices.Clone(f.addrs)
+}

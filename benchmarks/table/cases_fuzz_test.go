@@ -1,0 +1,28 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+)
+
+// FuzzParse: whatever the input, each case that comes out of it can be written.
+func FuzzParse(f *testing.F) {
+	f.Add(printed)
+	f.Add("BenchmarkX/stack=bare 1 1e999 ns/op")
+	f.Add("Benchmark/stack=-2 1 0 ns/op -1 B/op")
+	f.Fuzz(func(t *testing.T, text string) {
+		cases, err := parse(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		for _, c := range cases {
+			if len(c.stacks) != len(c.cost) || c.cost[bare] == nil {
+				t.Fatalf("case %q: %d stacks, %d costs", c.name, len(c.stacks), len(c.cost))
+			}
+		}
+		if err := write(io.Discard, cases); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
