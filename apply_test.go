@@ -3,6 +3,7 @@ package tulle_test
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -295,4 +296,26 @@ func TestTLSIsEqualByWhatItHolds(t *testing.T) {
 		require.NoError(w, m.Apply(c))
 		w.get(m, "http://reviews/")
 	})
+}
+
+// What of a Config is plain data survives JSON, so that it can be sent and
+// kept.
+func TestPlainDataSurvivesJSON(t *testing.T) {
+	for _, want := range []tulle.Policies{
+		tulle.Recommended(),
+		{Timeout: time.Second, Retry: &retry.Policy{Mode: outcome.Observe, On: []outcome.Class{outcome.Gateway}, Statuses: []int{500}, Budget: retry.BudgetPolicy{Ratio: .5}}},
+	} {
+		text, err := json.Marshal(want)
+		require.NoError(t, err)
+		var got tulle.Policies
+		require.NoError(t, json.Unmarshal(text, &got))
+		assert.Equal(t, want, got)
+	}
+	var route tulle.Route
+	require.NoError(t, json.Unmarshal([]byte(`{"name":"x","match":[{"path":{"prefix":"/a"}}],"split":[{"service":"s","weight":3}]}`), &route))
+	assert.Equal(t, tulle.Route{Name: "x", Match: prefix("/a"), Split: to(tulle.Destination{Service: "s", Weight: 3})}, route)
+	var p tulle.Protocol
+	require.NoError(t, json.Unmarshal([]byte(`"h2c"`), &p))
+	assert.Equal(t, tulle.H2C, p)
+	assert.Error(t, json.Unmarshal([]byte(`"h3"`), &p))
 }

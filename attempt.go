@@ -2,7 +2,6 @@ package tulle
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -168,7 +167,7 @@ func (a *attempt) neutral(err error, now time.Time) bool {
 	if a.out.Class == outcome.Reset && malformed(c.in) {
 		return true
 	}
-	if !errors.Is(c.Err(), context.DeadlineExceeded) {
+	if !c.expired() {
 		return c.Err() != nil || cancelled(c.in)
 	}
 	deadline, ok := c.Deadline()

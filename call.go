@@ -187,7 +187,7 @@ func (c *Call) reason(err error) outcome.Reason {
 		return outcome.AttemptTimeout
 	case ours:
 		return outcome.CallTimeout
-	case c.Err() != nil && errors.Is(c.Err(), context.DeadlineExceeded):
+	case c.expired():
 		return outcome.CallerDeadline
 	case c.Err() != nil || errors.Is(err, context.Canceled) || cancelled(c.in):
 		return outcome.Cancelled
@@ -203,6 +203,16 @@ func (c *Call) reason(err error) outcome.Reason {
 		return outcome.BadRequest
 	}
 	return outcome.ConnectionLost
+}
+
+// expired reports whether the caller's own deadline has passed. An old-style
+// cancellation by http.Client may come a moment before the context's.
+func (c *Call) expired() bool {
+	if c.Err() != nil {
+		return errors.Is(c.Err(), context.DeadlineExceeded)
+	}
+	at, ok := c.Deadline()
+	return ok && cancelled(c.in) && !time.Now().Before(at)
 }
 
 // end counts the call out and tells the hooks, once.

@@ -1,6 +1,7 @@
 package tulle
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
@@ -104,6 +105,17 @@ func (p Protocol) String() string {
 // MarshalText makes a Protocol readable in State.
 func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
+// UnmarshalText is the reverse of MarshalText.
+func (p *Protocol) UnmarshalText(text []byte) error {
+	for v := range H2C + 1 {
+		if v.String() == string(text) {
+			*p = v
+			return nil
+		}
+	}
+	return fmt.Errorf("tulle: protocol %q is unknown", text)
+}
+
 // Connection bounds the connections to each endpoint of a service.
 type Connection struct {
 	// ConnectTimeout bounds the making of a connection, without TLS. Zero
@@ -138,22 +150,22 @@ type RefuseUnknownHosts struct {
 // Route says where the calls go that match it, and what is done to them.
 type Route struct {
 	// Name identifies the route in errors, State and metrics.
-	Name string
+	Name string `json:"name,omitzero"`
 	// Match lists requests that the route is for, any of them. Empty means
 	// every request.
-	Match []match.Request
+	Match []match.Request `json:"match,omitzero"`
 	// Split lists where calls go, in proportion to the weights. Empty means
 	// the service that has the request's host.
-	Split []Destination
+	Split []Destination `json:"split,omitzero"`
 	// Sticky, when present, binds calls with the same key to the same part
 	// of the split and gives policies that hash something to hash.
-	Sticky *match.Key
+	Sticky *match.Key `json:"sticky,omitzero"`
 	// Filters change requests and responses, or answer in the place of a
 	// service.
-	Filters routing.Filters
+	Filters routing.Filters `json:"filters,omitzero"`
 	// Policies apply to the calls of this route. What it leaves unset is
 	// taken from the service.
-	Policies Policies
+	Policies Policies `json:"policies,omitzero"`
 }
 
 // Destination is one part of a split.

@@ -3,6 +3,7 @@ package tulle
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -63,7 +64,7 @@ func newTransport(o *options, w *wire, e *endpoint.Endpoint) *http.Transport {
 	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 0, c.MaxIdle, 0
 	t.IdleConnTimeout = c.IdleTimeout
 	t.Protocols = w.protocol.protocols()
-	d := &dialer{dial: o.dial, info: e.Info(), timeout: c.ConnectTimeout, tlsTimeout: c.TLSTimeout}
+	d := &dialer{dial: o.dial, info: e.Info(), protocol: w.protocol, timeout: c.ConnectTimeout, tlsTimeout: c.TLSTimeout}
 	d.tls = w.tls.config(t.TLSClientConfig, w.protocol)
 	t.DialContext, t.DialTLSContext = d.plain, d.secure
 	return t
@@ -90,6 +91,7 @@ func (p Protocol) protocols() *http.Protocols {
 type dialer struct {
 	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
 	info       endpoint.Info
+	protocol   Protocol
 	timeout    time.Duration
 	tlsTimeout time.Duration
 	tls        *tls.Config
@@ -98,9 +100,22 @@ type dialer struct {
 var (
 	errConnectTimeout = &timeoutError{"no connection in the time allowed"}
 	errTLSTimeout     = &timeoutError{"no TLS handshake in the time allowed"}
+
+	// net/http would fall back to HTTP/1.1 in these cases, silently.
+	errNeedsTLS = errors.New("protocol http2 is spoken over TLS only; without it there is h2c")
+	errNoTLS    = errors.New("protocol h2c is spoken without TLS only")
+	errNotHTTP2 = errors.New("the endpoint does not speak HTTP/2")
 )
 
+// plain connects for a call that is sent without TLS.
 func (d *dialer) plain(ctx context.Context, _, _ string) (net.Conn, error) {
+	if d.protocol == HTTP2 {
+		return nil, &outcome.UnsentError{Err: errNeedsTLS}
+	}
+	return d.connect(ctx)
+}
+
+func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errConnectTimeout)
 	defer cancel()
 	network, addr := d.info.Network()
@@ -111,10 +126,14 @@ func (d *dialer) plain(ctx context.Context, _, _ string) (net.Conn, error) {
 	return conn, nil
 }
 
-// secure gets the host and port of the URL; the host is the name that the
-// certificate must be for unless the service names another.
-func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := d.plain(ctx, network, addr)
+// secure connects for a call that is sent over TLS. It gets the host and port
+// of the URL; the host is the name that the certificate must be for unless
+// the service names another.
+func (d *dialer) secure(ctx context.Context, _, addr string) (net.Conn, error) {
+	if d.protocol == H2C {
+		return nil, &outcome.UnsentError{Err: errNoTLS}
+	}
+	conn, err := d.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +152,10 @@ func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, er
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, unsent(ctx, errTLSTimeout, fmt.Errorf("TLS handshake: %w", err))
+	}
+	if d.protocol == HTTP2 && secured.ConnectionState().NegotiatedProtocol != "h2" {
+		_ = secured.Close()
+		return nil, &outcome.UnsentError{Err: errNotHTTP2}
 	}
 	return secured, nil
 }

@@ -214,13 +214,14 @@ func TestTLS(t *testing.T) {
 			}
 			fmt.Fprintf(w, "%s %s %s", r.Proto, r.TLS.ServerName, who)
 		}))
-		srv.EnableHTTP2 = true
+		srv.EnableHTTP2 = name != "old"
 		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 		srv.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, name)}, ClientAuth: auth, ClientCAs: ca.pool}
 		srv.StartTLS()
 		t.Cleanup(srv.Close)
 		return srv.Listener.Addr().String()
 	}
+	old := start("old", 0)
 	right, wrong, asks := start("reviews", 0), start("someone.else", 0), start("reviews", tls.RequireAndVerifyClientCert)
 	for name, row := range map[string]struct {
 		addr, url string
@@ -238,6 +239,9 @@ func TestTLS(t *testing.T) {
 		"unknown authority":    {right, "http://reviews/", &tulle.TLS{RootCAs: x509.NewCertPool()}, tulle.Auto, "", true},
 		"system's authorities": {right, "https://reviews/", nil, tulle.Auto, "", true},
 		"no certificate shown": {asks, "http://reviews/", &tulle.TLS{RootCAs: ca.pool}, tulle.HTTP1, "", true},
+		"no HTTP/2 there":      {old, "http://reviews/", &tulle.TLS{RootCAs: ca.pool, ServerName: "old"}, tulle.HTTP2, "", true},
+		"negotiated":           {old, "http://reviews/", &tulle.TLS{RootCAs: ca.pool, ServerName: "old"}, tulle.Auto, "HTTP/1.1 old nobody", false},
+		"h2c over TLS":         {right, "https://reviews/", nil, tulle.H2C, "", true},
 		"too old":              {right, "http://reviews/", &tulle.TLS{RootCAs: ca.pool, MinVersion: tls.VersionTLS13 + 1}, tulle.Auto, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -317,6 +321,17 @@ func ok(w http.ResponseWriter, r *http.Request) {
 func server(t *testing.T, h http.HandlerFunc) (addr string) {
 	t.Helper()
 	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return srv.Listener.Addr().String()
+}
+
+// tlsServer speaks TLS with a certificate for "reviews".
+func tlsServer(t *testing.T, ca *authority, h http.HandlerFunc) (addr string) {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "reviews")}}
+	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	return srv.Listener.Addr().String()
 }

@@ -116,10 +116,8 @@ func (m *Mesh) services(c Config, was *plan) (all map[string]*service, added []*
 func (m *Mesh) Ready(ctx context.Context) error {
 	var errs []error
 	for name, s := range m.plan.Load().services {
-		select {
-		case <-s.answered:
+		if s.answeredBefore() {
 			continue
-		default:
 		}
 		select {
 		case <-s.answered:

@@ -212,6 +212,28 @@ func TestPoliciesAreInheritedFieldByField(t *testing.T) {
 	})
 }
 
+// Under Observe the retry is decided and counted, and not made.
+func TestRetryObservedRepeatsNothing(t *testing.T) {
+	for _, mode := range []outcome.Mode{outcome.Observe, outcome.Enforce} {
+		inBubble(t, func(w *world) {
+			s := w.serve("10.0.0.1:80", tulletest.Step{Status: 503})
+			c := one("10.0.0.1:80")
+			c.Policies.Retry = &retry.Policy{Mode: mode}
+			m := w.mesh(c)
+			w.get(m, "http://reviews/")
+			r := service(w, m, "reviews").Retries
+			if mode == outcome.Enforce {
+				assert.Equal(w, 2, s.Count())
+				assert.EqualValues(w, 1, r.Retries)
+				return
+			}
+			assert.Equal(w, 1, s.Count())
+			assert.Zero(w, r.Retries)
+			assert.EqualValues(w, 1, r.WouldRetry)
+		})
+	}
+}
+
 func TestHostsOfAService(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve("10.0.0.1:80", tulletest.Step{Body: "any"})

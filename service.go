@@ -40,7 +40,7 @@ type service struct {
 	members  map[string]*target
 	subsets  map[string]*subset
 	budgets  map[retry.BudgetPolicy]*retry.Budget
-	answered chan struct{} // closed when discovery first answered
+	answered chan struct{} // closed once the first set of discovery is in use
 }
 
 // spec is what of a Service concerns its endpoints. The rest is in the plan.
@@ -144,11 +144,6 @@ func (s *service) heard(w *watch, infos []endpoint.Info, err error) {
 	} else {
 		recovered, w.cause, w.since = w.cause, nil, now
 		w.latest, w.pending = infos, true
-		select {
-		case <-s.answered:
-		default:
-			close(s.answered)
-		}
 	}
 	s.mu.Unlock()
 	switch {
@@ -184,7 +179,8 @@ func (s *service) rebuildOnKick(ctx context.Context) {
 // buildLocked takes over what discovery said and makes a generation of it
 // for every subset.
 func (s *service) buildLocked() {
-	if s.watch.pending {
+	answered := s.watch.pending
+	if answered {
 		s.membersLocked(s.watch.latest)
 		s.watch.latest, s.watch.pending = nil, false
 	}
@@ -193,6 +189,19 @@ func (s *service) buildLocked() {
 	})
 	for _, sub := range s.subsets {
 		sub.supersede(members, s.watch.cause)
+	}
+	if answered && !s.answeredBefore() {
+		close(s.answered)
+	}
+}
+
+// answeredBefore reports whether the first set of discovery is in use.
+func (s *service) answeredBefore() bool {
+	select {
+	case <-s.answered:
+		return true
+	default:
+		return false
 	}
 }
 

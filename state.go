@@ -191,7 +191,7 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out.Discovery = s.watch.state(c.Resolver, s.answered)
+	out.Discovery = s.watch.state(c.Resolver, s.answeredBefore())
 	for _, t := range s.members {
 		out.Endpoints = append(out.Endpoints, stateOf(t.Endpoint))
 	}
@@ -208,13 +208,8 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	return out
 }
 
-func (w *watch) state(r any, answered <-chan struct{}) DiscoveryState {
-	d := DiscoveryState{Resolver: fmt.Sprintf("%T", r), Since: w.since}
-	select {
-	case <-answered:
-		d.Answered = true
-	default:
-	}
+func (w *watch) state(r any, answered bool) DiscoveryState {
+	d := DiscoveryState{Resolver: fmt.Sprintf("%T", r), Answered: answered, Since: w.since}
 	if w.cause != nil {
 		d.Error = w.cause.Error()
 	}

@@ -1,5 +1,7 @@
 package outcome
 
+import "fmt"
+
 // Class is what one attempt says about the endpoint that it was made at. It
 // is what breakers, outlier detection and balancing policies count.
 type Class uint8
@@ -42,6 +44,17 @@ func (c Class) String() string {
 
 // MarshalText makes a Class readable in snapshots and golden files.
 func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (c *Class) UnmarshalText(text []byte) error {
+	for i, name := range classNames {
+		if name == string(text) {
+			*c = Class(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("outcome: class %q is unknown", text)
+}
 
 // Failed reports whether the class counts against the endpoint: ServerError,
 // Gateway, Connect, Reset or Timeout.

@@ -4,6 +4,8 @@ import (
 	"encoding"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
@@ -55,4 +57,26 @@ func labelled(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// What is written as text is read back, and nothing else is.
+func TestTextRoundTrips(t *testing.T) {
+	for c := outcome.Neutral; c <= outcome.Timeout; c++ {
+		text, err := c.MarshalText()
+		require.NoError(t, err)
+		var got outcome.Class
+		require.NoError(t, got.UnmarshalText(text))
+		require.Equal(t, c, got)
+	}
+	for _, m := range []outcome.Mode{outcome.Enforce, outcome.Observe} {
+		text, err := m.MarshalText()
+		require.NoError(t, err)
+		var got outcome.Mode
+		require.NoError(t, got.UnmarshalText(text))
+		require.Equal(t, m, got)
+	}
+	var c outcome.Class
+	var m outcome.Mode
+	require.Error(t, c.UnmarshalText([]byte("x")))
+	require.Error(t, m.UnmarshalText([]byte("x")))
 }

@@ -1,0 +1,181 @@
+package tulle_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+)
+
+// proofs names for every field of a Config, wherever in it, a test that fails
+// if the field is ignored, as package directory and function.
+var proofs = [...]struct{ field, proof string }{
+	{"match.Key.Cookie", "match:TestKeyHash"},
+	{"match.Key.Header", ".:TestSplitIsStickyByKey"},
+	{"match.Key.Principal", "match:TestKeyHash"},
+	{"match.Key.Query", "match:TestKeyHash"},
+	{"match.Key.Source", "match:TestKeySource"},
+	{"match.Path.Exact", "match:TestMatches"},
+	{"match.Path.Prefix", "match:TestMatches"},
+	{"match.Path.Regex", "match:TestMatches"},
+	{"match.Request.Headers", ".:TestRequestRouting"},
+	{"match.Request.Hosts", ".:TestRequestRouting"},
+	{"match.Request.Methods", "match:TestMatches"},
+	{"match.Request.Path", "match:TestMatches"},
+	{"match.Request.Principals", "match:TestMatchesPrincipals"},
+	{"match.Request.Query", "match:TestMatches"},
+	{"match.Value.Exact", ".:TestRequestRouting"},
+	{"match.Value.Name", ".:TestRequestRouting"},
+	{"match.Value.Not", "match:TestMatches"},
+	{"match.Value.Prefix", "match:TestMatches"},
+	{"match.Value.Regex", "match:TestMatches"},
+	{"retry.Backoff.Base", "retry:TestBackoff"},
+	{"retry.Backoff.Func", "retry:TestValuesOfRetryablehttpFit"},
+	{"retry.Backoff.Max", "retry:TestBackoff"},
+	{"retry.BudgetPolicy.MinPerSecond", "retry:TestBudgetEarnsByCallsAndByTime"},
+	{"retry.BudgetPolicy.Ratio", "retry:TestRetriesAddNoMoreThanTheBudget"},
+	{"retry.Policy.Attempts", ".:TestPoliciesAreInheritedFieldByField"},
+	{"retry.Policy.Backoff", "retry:TestBackoff"},
+	{"retry.Policy.Budget", ".:TestApplyKeepsWhatIsEqual"},
+	{"retry.Policy.BufferBody", "retry:TestABodyOverTheLimitIsSentOnceAndNotKept"},
+	{"retry.Policy.CheckRetry", "retry:TestValuesOfRetryablehttpFit"},
+	{"retry.Policy.Idempotent", "retry:TestWhatIsAttemptedAgain"},
+	{"retry.Policy.MaxRetryAfter", "retry:TestRetryAfterIsWaitedFor"},
+	{"retry.Policy.Mode", ".:TestRetryObservedRepeatsNothing"},
+	{"retry.Policy.On", "retry:TestWhatIsAttemptedAgain"},
+	{"retry.Policy.PerTry", ".:TestErrorsSayWhatWhereAndWhy"},
+	{"retry.Policy.Statuses", "retry:TestWhatIsAttemptedAgain"},
+	{"routing.Direct.Body", ".:TestAnswersOfTheMesh"},
+	{"routing.Direct.ContentType", "routing:TestDirectAsSent"},
+	{"routing.Direct.Header", "routing:TestDirectAsSent"},
+	{"routing.Direct.Status", ".:TestAnswersOfTheMesh"},
+	{"routing.Field.Name", ".:TestFiltersOnTheWay"},
+	{"routing.Field.Value", ".:TestFiltersOnTheWay"},
+	{"routing.Filters.Direct", ".:TestAnswersOfTheMesh"},
+	{"routing.Filters.Redirect", ".:TestAnswersOfTheMesh"},
+	{"routing.Filters.Request", ".:TestFiltersOnTheWay"},
+	{"routing.Filters.Response", ".:TestFiltersOnTheWay"},
+	{"routing.Filters.Rewrite", ".:TestFiltersOnTheWay"},
+	{"routing.HeaderEdit.Add", ".:TestFiltersOnTheWay"},
+	{"routing.HeaderEdit.Remove", ".:TestFiltersOnTheWay"},
+	{"routing.HeaderEdit.Set", ".:TestFiltersOnTheWay"},
+	{"routing.Redirect.Host", "routing:TestRedirectLocation"},
+	{"routing.Redirect.Path", "routing:TestRedirectLocation"},
+	{"routing.Redirect.Port", "routing:TestRedirectLocation"},
+	{"routing.Redirect.Prefix", ".:TestAnswersOfTheMesh"},
+	{"routing.Redirect.Scheme", "routing:TestRedirectLocation"},
+	{"routing.Redirect.Status", ".:TestAnswersOfTheMesh"},
+	{"routing.Rewrite.Host", ".:TestFiltersOnTheWay"},
+	{"routing.Rewrite.Path", "routing:TestRewrite"},
+	{"routing.Rewrite.Prefix", ".:TestFiltersOnTheWay"},
+	{"tulle.Config.Policies", ".:TestPoliciesAreInheritedFieldByField"},
+	{"tulle.Config.RefuseUnknownHosts", ".:TestUnknownHostsAreRefusedOrCounted"},
+	{"tulle.Config.Routes", ".:TestRequestRouting"},
+	{"tulle.Config.Services", ".:TestHostsOfAService"},
+	{"tulle.Connection.ConnectTimeout", ".:TestConnectionLimits"},
+	{"tulle.Connection.IdleTimeout", ".:TestIdleConnections"},
+	{"tulle.Connection.MaxIdle", ".:TestIdleConnections"},
+	{"tulle.Connection.TLSTimeout", ".:TestConnectionLimits"},
+	{"tulle.Destination.Service", ".:TestRequestRouting"},
+	{"tulle.Destination.Subset", ".:TestRequestRouting"},
+	{"tulle.Destination.Weight", ".:TestTrafficIsSplitByWeight"},
+	{"tulle.Policies.Retry", ".:TestPoliciesAreInheritedFieldByField"},
+	{"tulle.Policies.Timeout", ".:TestErrorsSayWhatWhereAndWhy"},
+	{"tulle.RefuseUnknownHosts.Mode", ".:TestUnknownHostsAreRefusedOrCounted"},
+	{"tulle.Route.Filters", ".:TestFiltersOnTheWay"},
+	{"tulle.Route.Match", ".:TestRequestRouting"},
+	{"tulle.Route.Name", ".:TestRequestRouting"},
+	{"tulle.Route.Policies", ".:TestPoliciesAreInheritedFieldByField"},
+	{"tulle.Route.Split", ".:TestTrafficIsSplitByWeight"},
+	{"tulle.Route.Sticky", ".:TestSplitIsStickyByKey"},
+	{"tulle.Service.Balancer", ".:TestBalancerLearns"},
+	{"tulle.Service.Classifier", ".:TestClassifierJudges"},
+	{"tulle.Service.Connection", ".:TestConnectionLimits"},
+	{"tulle.Service.External", ".:TestHintsTravelInsideOnly"},
+	{"tulle.Service.Hosts", ".:TestHostsOfAService"},
+	{"tulle.Service.MaxWait", ".:TestWaitingInVainTellsTheFirstCause"},
+	{"tulle.Service.Name", ".:TestHostsOfAService"},
+	{"tulle.Service.Policies", ".:TestPoliciesAreInheritedFieldByField"},
+	{"tulle.Service.Protocol", ".:TestProtocols"},
+	{"tulle.Service.Resolver", ".:TestHostsOfAService"},
+	{"tulle.Service.Subsets", ".:TestRequestRouting"},
+	{"tulle.Service.TLS", ".:TestTLS"},
+	{"tulle.Subset.Labels", ".:TestRequestRouting"},
+	{"tulle.Subset.Name", ".:TestRequestRouting"},
+	{"tulle.TLS.Certificates", ".:TestTLS"},
+	{"tulle.TLS.MinVersion", ".:TestTLS"},
+	{"tulle.TLS.RootCAs", ".:TestTLS"},
+	{"tulle.TLS.ServerName", ".:TestTLS"},
+}
+
+// No option is accepted and ignored: each has a test of what it does.
+func TestEveryFieldHasAProof(t *testing.T) {
+	have := map[string]string{}
+	for _, p := range proofs {
+		assert.NotContains(t, have, p.field, "named twice")
+		have[p.field] = p.proof
+	}
+	var want []string
+	walk(reflect.TypeFor[tulle.Config](), map[reflect.Type]bool{}, func(field string) { want = append(want, field) })
+	slices.Sort(want)
+	for _, field := range want {
+		assert.Contains(t, have, field, "a field without a proof")
+	}
+	tests := map[string][]string{}
+	for field, proof := range have {
+		assert.Contains(t, want, field, "a proof of a field that is not there")
+		dir, name, ok := strings.Cut(proof, ":")
+		require.True(t, ok, proof)
+		if tests[dir] == nil {
+			tests[dir] = testsIn(t, dir)
+		}
+		assert.Contains(t, tests[dir], name, "the proof of %s", field)
+	}
+}
+
+// walk tells the fields of the module's own structs below t, by type.
+func walk(t reflect.Type, seen map[reflect.Type]bool, tell func(string)) {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Array:
+		walk(t.Elem(), seen, tell)
+	case reflect.Struct:
+		if seen[t] || !strings.HasPrefix(t.PkgPath(), "github.com/tulle-mesh/tulle") {
+			return
+		}
+		seen[t] = true
+		for f := range t.Fields() {
+			if f.IsExported() {
+				tell(fmt.Sprintf("%s.%s", t, f.Name))
+				walk(f.Type, seen, tell)
+			}
+		}
+	}
+}
+
+// testsIn returns the names of the test functions in a directory.
+func testsIn(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	require.NoError(t, err)
+	names := []string{""}
+	for _, file := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Test") {
+				names = append(names, fn.Name.Name)
+			}
+		}
+	}
+	return names
+}
