@@ -17,7 +17,7 @@ import (
 // attempt middleware and hooks, and to call middleware once the next
 // RoundTripper has returned.
 type Call struct {
-	context.Context
+	parent // the caller's context
 
 	mesh *Mesh
 	// in is the request as the spine got it; what goes out are copies.
@@ -39,6 +39,9 @@ type Call struct {
 	first attempt
 }
 
+// parent is context.Context under a name that only this package can set.
+type parent = context.Context
+
 type callKey struct{}
 
 // Value implements context.Context.
@@ -46,7 +49,7 @@ func (c *Call) Value(key any) any {
 	if key == (callKey{}) {
 		return c
 	}
-	return c.Context.Value(key)
+	return c.parent.Value(key)
 }
 
 // CallFrom returns the call that ctx belongs to, nil if it belongs to none.
@@ -83,6 +86,19 @@ func (c *Call) Route() string {
 // Start returns when the call began.
 func (c *Call) Start() time.Time { return c.start }
 
+// Attempts returns how many attempts have been sent. It is for hooks and, in
+// call middleware, for after the next RoundTripper has returned.
+func (c *Call) Attempts() int { return c.sent }
+
+// Endpoint returns the address of the latest attempt, "" if there was none.
+// It is for use where Attempts is.
+func (c *Call) Endpoint() string {
+	if c.last == nil {
+		return ""
+	}
+	return c.last.target.Addr()
+}
+
 // run carries a call whose route and destination are known. It comes after
 // the call middleware, which may have changed the request, and after aim; the
 // stages in it are in the only order in which each knows what it needs.
@@ -108,7 +124,7 @@ func (c *Call) run(in *http.Request) (*http.Response, error) {
 			c.end(CallDone{Reason: outcome.Internal})
 		}
 	}()
-	resp, err := c.dest.loop.Do(ctx, in, c)
+	resp, err := c.dest.loop.Do(ctx, in, (*tryer)(c))
 	returned = true
 	if err != nil {
 		return nil, c.fail(err)
@@ -171,9 +187,7 @@ func (c *Call) fail(cause error) error {
 		e = &Error{Reason: c.reason(cause), Err: cause}
 	}
 	e.Service, e.Subset, e.Route, e.Attempts = c.Service(), c.Subset(), c.Route(), c.sent
-	if c.last != nil {
-		e.Endpoint = c.last.target.Addr()
-	}
+	e.Endpoint = c.Endpoint()
 	c.end(CallDone{Endpoint: e.Endpoint, Reason: e.Reason, Err: e})
 	return e
 }

@@ -244,6 +244,10 @@ func TestMiddlewareSockets(t *testing.T) {
 					order = append(order, name)
 					resp, err := next.RoundTrip(r)
 					assert.Equal(w, "reviews", c.Service())
+					if name == "a" {
+						assert.Equal(w, 2, c.Attempts())
+						assert.Equal(w, "10.0.0.1:80", c.Endpoint())
+					}
 					return resp, err
 				})
 			}

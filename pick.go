@@ -11,17 +11,21 @@ import (
 	"github.com/tulle-mesh/tulle/retry"
 )
 
+// tryer is a Call as the attempt loop sees it.
+type tryer Call
+
 // Prepare implements retry.Tryer: it picks an endpoint and takes its permits.
 // It comes after the budget has paid for the attempt and before the response
 // of the one before is given up.
-func (c *Call) Prepare(ctx context.Context, n int) (retry.Try, error) {
+func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
+	c := (*Call)(t)
 	// The first attempt begins with its call, which saves a look at the clock,
 	// unless something has come between.
 	now := c.start
 	if n > 1 || c.entered {
 		now = time.Now()
 	}
-	t, now, err := c.pick(ctx, n, now)
+	picked, now, err := c.pick(ctx, n, now)
 	if err != nil {
 		return nil, err
 	}
@@ -29,13 +33,13 @@ func (c *Call) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	if n > 1 {
 		a = new(attempt)
 	}
-	a.call, a.n, a.target, a.start, a.prev = c, n, t, now, c.last
+	a.call, a.n, a.target, a.start, a.prev = c, n, picked, now, c.last
 	c.last = a
 	if c.tried == nil {
 		c.tried = c.triedBuf[:0]
 	}
-	c.tried = append(c.tried, t.Endpoint)
-	t.control.Begin()
+	c.tried = append(c.tried, picked.Endpoint)
+	picked.control.Begin()
 	return a, nil
 }
 

@@ -25,7 +25,7 @@ func (t *transport) RoundTrip(in *http.Request) (*http.Response, error) {
 	if m.around == nil {
 		return m.carry(nil, in)
 	}
-	c := &Call{mesh: m, Context: in.Context(), in: in, start: time.Now()}
+	c := &Call{mesh: m, parent: in.Context(), in: in, start: time.Now()}
 	resp, err := m.around.RoundTrip(in.WithContext(c))
 	if resp != nil {
 		resp.Request = in
@@ -72,7 +72,7 @@ func (m *Mesh) carry(c *Call, in *http.Request) (*http.Response, error) {
 		return m.unknown(p, route, prefix, in)
 	}
 	if c == nil {
-		c = &Call{mesh: m, Context: in.Context(), in: in, start: time.Now()}
+		c = &Call{mesh: m, parent: in.Context(), in: in, start: time.Now()}
 	}
 	c.route, c.dest, c.prefix = route, dest, prefix
 	return c.run(in)
