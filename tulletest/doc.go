@@ -10,7 +10,13 @@
 //
 // [TestRoundTripper] and [TestHandler] check the contracts of
 // http.RoundTripper and http.Handler, written and customary, one named subtest
-// for each way in which wrappers are known to break them.
+// for each way in which wrappers are known to break them:
+//
+//	func TestMyTransportKeepsTheContract(t *testing.T) {
+//		tulletest.TestRoundTripper(t, func(next http.RoundTripper) http.RoundTripper {
+//			return mypackage.NewTransport(next)
+//		})
+//	}
 //
 // The package is for tests alone. It does not replace a few tests over real
 // sockets: the network in memory has no TLS of its own, loses nothing, and its

@@ -1,49 +1,72 @@
 package tulletest
 
 import (
+	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-func TestServeBothProtocols(t *testing.T) {
-	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		t.Run(proto, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := NewNetwork()
-				s := &Script{Steps: []Step{{Status: 503, Delay: time.Hour}, {Body: "hello", BodyDelay: time.Second}}}
-				n.Serve(t, "reviews:80", s)
-				tr := &http.Transport{DialContext: n.DialContext, Protocols: new(http.Protocols)}
-				if proto == "HTTP/2.0" {
-					tr.Protocols.SetUnencryptedHTTP2(true)
-				} else {
-					tr.Protocols.SetHTTP1(true)
-				}
-				c := &http.Client{Transport: tr}
-				resp, err := c.Post("http://reviews/x", "", strings.NewReader("abc"))
+// A handler with two scripted dependencies, one of which takes an hour.
+func TestFleetInOneBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNetwork()
+		details := &Script{Default: Step{Body: "200 pages"}}
+		reviews := &Script{Default: Step{Body: "good", Delay: time.Hour}}
+		n.Serve(t, "details:9080", details)
+		n.Serve(t, "reviews:9080", reviews)
+		client := &http.Client{Transport: &http.Transport{DialContext: n.DialContext}}
+		page := n.Serve(t, ":0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for _, service := range []string{"details", "reviews"} {
+				resp, err := client.Get("http://" + service + ":9080/")
 				if err != nil {
-					t.Fatal(err)
+					http.Error(w, err.Error(), http.StatusBadGateway)
+					return
 				}
-				resp.Body.Close()
-				if resp.Proto != proto || resp.StatusCode != 503 {
-					t.Fatal(resp.Proto, resp.Status)
+				defer resp.Body.Close()
+				fmt.Fprint(w, service, ": ")
+				io.Copy(w, resp.Body)
+				fmt.Fprintln(w)
+			}
+		}))
+		start := time.Now()
+		resp, err := client.Get("http://" + page.Addr)
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		resp.Body.Close()
+		assert.Equal(t, "details: 200 pages\nreviews: good\n", string(body))
+		assert.Equal(t, time.Hour, time.Since(start))
+		assert.Equal(t, 1, reviews.Count())
+	})
+}
+
+// Serve leaves nothing behind, even of calls that never end: the bubble would
+// notice.
+func TestServeStopsHangingCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNetwork()
+		n.Serve(t, "stuck:80", &Script{Default: Step{Fault: Hang, KeepBody: true}})
+		n.Serve(t, "dark:80", &Script{})
+		n.Blackhole("dark:80")
+		transport := &http.Transport{DialContext: n.DialContext}
+		for _, host := range []string{"stuck", "dark"} {
+			go func() {
+				resp, err := transport.RoundTrip(&http.Request{
+					Method: "POST", URL: &url.URL{Scheme: "http", Host: host}, Header: http.Header{}, Body: io.NopCloser(endless(1 << 30)),
+				})
+				if err == nil {
+					resp.Body.Close()
 				}
-				resp, err = c.Get("http://reviews/x")
-				if err != nil {
-					t.Fatal(err)
-				}
-				b, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				if err != nil || string(b) != "hello" {
-					t.Fatal(string(b), err)
-				}
-				if n.Opened("reviews:80") != 1 {
-					t.Fatal("opened", n.Opened("reviews:80"))
-				}
-			})
-		})
-	}
+			}()
+		}
+		synctest.Wait()
+		assert.Equal(t, 1, n.Open("stuck:80"))
+	})
 }

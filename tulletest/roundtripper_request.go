@@ -2,6 +2,7 @@ package tulletest
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -175,9 +176,7 @@ func headerValues(t testing.TB, w *clientWorld) {
 		"User-Agent": {"kit"},
 		"Te":         {"trailers"},
 	}
-	for k, v := range want {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, want)
 	r.Header["x-lower"] = []string{"l"}
 	w.do(r)
 	got := script.Received()[0].Header

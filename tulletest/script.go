@@ -40,7 +40,8 @@ type Step struct {
 	Fault     Fault
 
 	// KeepBody answers without having read the request's body, as a server
-	// does that refuses early. Otherwise the body is read first.
+	// does that refuses early. Otherwise the body is read first. Over HTTP/1.1
+	// net/http notices that a caller has gone only once the body was read.
 	KeepBody bool
 }
 
@@ -166,15 +167,16 @@ func (s *Script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !write(w, step.Body[half:]) {
 		return
 	}
-	for name, values := range step.Trailer {
-		w.Header()[http.TrailerPrefix+name] = values
-	}
+	maps.Copy(w.Header(), step.Trailer.Clone())
 }
 
 func (step Step) writeHeader(w http.ResponseWriter) {
 	maps.Copy(w.Header(), step.Header.Clone())
 	if step.Fault == Truncate {
 		w.Header().Set("Content-Length", strconv.Itoa(len(step.Body)))
+	}
+	for name := range step.Trailer {
+		w.Header().Add("Trailer", name)
 	}
 	status := step.Status
 	if status == 0 {
