@@ -272,3 +272,17 @@ func TestTemplateTLSSettingsHold(t *testing.T) {
 	resp.Body.Close()
 	assert.Equal(t, "reviews", names.Load())
 }
+
+// heedless picks at random, wherever the call has been.
+type heedless struct{}
+
+func (heedless) Validate() error                    { return nil }
+func (heedless) New(balancer.Env) balancer.Balancer { return heedlessBalancer{} }
+
+type heedlessBalancer struct{}
+
+func (heedlessBalancer) Update(es []*endpoint.Endpoint) balancer.Picker { return heedlessPicker(es) }
+
+type heedlessPicker []*endpoint.Endpoint
+
+func (p heedlessPicker) Pick(q balancer.Query) *endpoint.Endpoint { return p[q.Draw%uint64(len(p))] }
