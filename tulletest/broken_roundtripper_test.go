@@ -219,7 +219,7 @@ var brokenTrippers = []struct {
 		resp, err := next.RoundTrip(r.WithContext(ctx))
 		cancel()
 		if resp != nil {
-			time.Sleep(1) // lets the transport notice before the caller reads
+			time.Sleep(time.Nanosecond) // lets the transport notice before the caller reads
 			resp.Request = r
 		}
 		return resp, err
@@ -251,7 +251,7 @@ var brokenTrippers = []struct {
 		}
 		return resp, err
 	})},
-	{"drops the cancel channel", onCopy(func(r *http.Request) { r.Cancel = nil })},
+	{"drops the cancel channel", onCopy(func(r *http.Request) { setCancel(r, nil) })},
 	{"closes the connection when cancelled after the end", breaker(func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(r)
 		context.AfterFunc(r.Context(), next.(*http.Transport).CloseIdleConnections)

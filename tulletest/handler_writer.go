@@ -29,6 +29,9 @@ var writerRows = []row[*handlerWorld]{
 // errorFlusher is the interface http.ResponseController prefers to http.Flusher.
 type errorFlusher interface{ FlushError() error }
 
+// closeNotifier is http.CloseNotifier, which is deprecated.
+type closeNotifier interface{ CloseNotify() <-chan bool }
+
 // optionalInterfaces names the interfaces a ResponseWriter may have.
 var optionalInterfaces = []struct {
 	name string
@@ -67,7 +70,7 @@ func wantInterfaces(t testing.TB, below, given http.ResponseWriter) {
 		t.Errorf("over a %T the handler's writer has %v, want %v", below, got, want)
 	}
 	// http.CloseNotifier is deprecated: it may be hidden, but not made up.
-	if has[http.CloseNotifier](given) && !has[http.CloseNotifier](below) {
+	if has[closeNotifier](given) && !has[closeNotifier](below) {
 		t.Errorf("over a %T the handler's writer claims to be an http.CloseNotifier", below)
 	}
 }

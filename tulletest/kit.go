@@ -1,7 +1,7 @@
 package tulletest
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"runtime"
 	"runtime/debug"
@@ -74,7 +74,7 @@ func bubble(t *testing.T, report func(*testing.T) testing.TB, body func(t testin
 }
 
 // errStopped is what a recording testing.TB panics with in place of FailNow.
-var errStopped = fmt.Errorf("stopped")
+var errStopped = errors.New("stopped")
 
 // bubbleName returns how stacks call the bubble of the caller, as in
 // "goroutine 7 [running, synctest bubble 3]:".

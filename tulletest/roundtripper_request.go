@@ -44,7 +44,7 @@ func requestUnchanged(t testing.TB, w *clientWorld) {
 	r.Trailer = http.Header{"X-End": {"after"}}
 	r.TransferEncoding = []string{"chunked"}
 	r.ContentLength = -1
-	r.Cancel = make(chan struct{})
+	setCancel(r, make(chan struct{}))
 	before = newSnapshot(r)
 
 	var witness sync.WaitGroup
