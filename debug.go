@@ -110,18 +110,18 @@ func (s *ServiceState) write(p func(string, ...any), now time.Time) {
 
 // String tells the counts in a line.
 func (c CallCounts) String() string {
-	b := fmt.Sprintf("%d, %d active", c.Calls, c.Active)
+	parts := []string{fmt.Sprintf("%d, %d active", c.Calls, c.Active)}
 	for _, k := range sorted(c.Status) {
-		b += fmt.Sprintf(", %d %s", c.Status[k], k)
+		parts = append(parts, fmt.Sprintf("%d %s", c.Status[k], k))
 	}
 	names := map[string]uint64{}
 	for r, n := range c.Reasons {
 		names[r.String()] = n
 	}
 	for _, k := range sorted(names) {
-		b += fmt.Sprintf(", %d %s", names[k], k)
+		parts = append(parts, fmt.Sprintf("%d %s", names[k], k))
 	}
-	return b
+	return strings.Join(parts, ", ")
 }
 
 // String tells the policies in a line.
