@@ -317,7 +317,7 @@ var brokenHandlers = []struct {
 		var turn sync.Mutex
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			for !turn.TryLock() {
-				time.Sleep(time.Second) // a Mutex would keep the bubble's clock from moving
+				<-time.After(time.Second) // a Mutex would keep the bubble's clock from moving
 			}
 			defer turn.Unlock()
 			next.ServeHTTP(rw, r)
@@ -364,8 +364,8 @@ var brokenHandlers = []struct {
 
 func TestBrokenHandlers(t *testing.T) {
 	protocols := func() map[string][]string {
-		m := protocolsOf(handlerRows)
-		for _, r := range recorderRows {
+		m := protocolsOf(handlerRows())
+		for _, r := range recorderRows() {
 			m[r.name] = []string{"recorder"}
 		}
 		return m

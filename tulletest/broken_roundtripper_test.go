@@ -219,7 +219,7 @@ var brokenTrippers = []struct {
 		resp, err := next.RoundTrip(r.WithContext(ctx))
 		cancel()
 		if resp != nil {
-			time.Sleep(time.Nanosecond) // lets the transport notice before the caller reads
+			<-time.After(time.Nanosecond) // lets the transport notice before the caller reads
 			resp.Request = r
 		}
 		return resp, err
@@ -412,10 +412,10 @@ var brokenTrippers = []struct {
 }
 
 func TestBrokenRoundTrippers(t *testing.T) {
-	unfailed := protocolsOf(clientRows)
+	unfailed := protocolsOf(clientRows())
 	for _, b := range brokenTrippers {
 		t.Run(b.name, func(t *testing.T) {
-			judgeRoundTripper(t, b.wrap).check(t, brokenTripperRows[b.name], protocolsOf(clientRows), unfailed)
+			judgeRoundTripper(t, b.wrap).check(t, brokenTripperRows[b.name], protocolsOf(clientRows()), unfailed)
 		})
 	}
 	// A row that no broken wrapper fails has not shown that it can fail.

@@ -23,14 +23,16 @@ func TestHandler(t *testing.T, wrap func(http.Handler) http.Handler) {
 	t.Run("recorder", func(t *testing.T) { runHandler(subtests(t), anyProtocol, world) })
 }
 
-var handlerRows = concat(writerRows, handledRequestRows, handlerResponseRows, handlerBytesRows)
+func handlerRows() []row[*handlerWorld] {
+	return concat(writerRows(), handledRequestRows(), handlerResponseRows(), handlerBytesRows())
+}
 
 // runHandler runs the rows of one protocol or, with anyProtocol, those that
 // need no connection.
 func runHandler(run runner, p protocol, world handlerWorld) {
-	rows := handlerRows
+	rows := handlerRows()
 	if p == anyProtocol {
-		rows = recorderRows
+		rows = recorderRows()
 	}
 	for _, row := range rows {
 		if row.only != anyProtocol && row.only != p {

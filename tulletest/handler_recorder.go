@@ -12,14 +12,16 @@ import (
 )
 
 // recorderRows are the rules that need no connection.
-var recorderRows = []row[*handlerWorld]{
-	{name: "recorder has its interfaces and no more", test: recorderInterfaces},
-	{name: "bare writer is not made to claim more", test: bareInterfaces},
-	{name: "foreign writer can still flush", test: foreignFlush},
-	{name: "foreign writer is reached by the controller", test: foreignController},
-	{name: "recorder records what was written", test: recorderRecords},
-	{name: "TLS state and context arrive", test: recorderTLS},
-	{name: "nothing is written after a panic", test: recorderPanic},
+func recorderRows() []row[*handlerWorld] {
+	return []row[*handlerWorld]{
+		{name: "recorder has its interfaces and no more", test: recorderInterfaces},
+		{name: "bare writer is not made to claim more", test: bareInterfaces},
+		{name: "foreign writer can still flush", test: foreignFlush},
+		{name: "foreign writer is reached by the controller", test: foreignController},
+		{name: "recorder records what was written", test: recorderRecords},
+		{name: "TLS state and context arrive", test: recorderTLS},
+		{name: "nothing is written after a panic", test: recorderPanic},
+	}
 }
 
 func recorderInterfaces(t testing.TB, w *handlerWorld) {
@@ -41,7 +43,7 @@ func recorderInterfaces(t testing.TB, w *handlerWorld) {
 func bareInterfaces(t testing.TB, w *handlerWorld) {
 	bare := &bareWriter{header: make(http.Header)}
 	w.wrapped(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		for _, o := range optionalInterfaces {
+		for _, o := range optionalInterfaces() {
 			// Writing a string needs no more than Write.
 			if o.in(rw) && !o.in(bare) && o.name != "io.StringWriter" {
 				t.Errorf("over a writer that has nothing the handler's claims %s", o.name)

@@ -15,20 +15,22 @@ import (
 )
 
 // handledRequestRows are the rules about the request a handler is given.
-var handledRequestRows = []row[*handlerWorld]{
-	{name: "request is not changed", test: handledRequestUnchanged},
-	{name: "body arrives whole", test: handledBody},
-	{name: "body is received while it is produced", test: handledBodyStreams},
-	{name: "body is not read ahead", test: handledBodyNotBuffered},
-	{name: "refused expectation keeps the body", test: handledExpectation},
-	{name: "size limit is the handler's", test: handledLimit},
-	{name: "request trailers arrive", test: handledTrailers},
-	{name: "pattern and path values arrive", test: handledPattern},
-	{name: "context and addresses arrive", test: handledContext},
-	{name: "leaving client ends the context", test: handledDisconnect},
-	{name: "connections are reused", test: handledReuse},
-	{name: "requests may be handled concurrently", test: handledConcurrently},
-	{name: "no goroutine stays behind", test: handledGoroutines},
+func handledRequestRows() []row[*handlerWorld] {
+	return []row[*handlerWorld]{
+		{name: "request is not changed", test: handledRequestUnchanged},
+		{name: "body arrives whole", test: handledBody},
+		{name: "body is received while it is produced", test: handledBodyStreams},
+		{name: "body is not read ahead", test: handledBodyNotBuffered},
+		{name: "refused expectation keeps the body", test: handledExpectation},
+		{name: "size limit is the handler's", test: handledLimit},
+		{name: "request trailers arrive", test: handledTrailers},
+		{name: "pattern and path values arrive", test: handledPattern},
+		{name: "context and addresses arrive", test: handledContext},
+		{name: "leaving client ends the context", test: handledDisconnect},
+		{name: "connections are reused", test: handledReuse},
+		{name: "requests may be handled concurrently", test: handledConcurrently},
+		{name: "no goroutine stays behind", test: handledGoroutines},
+	}
 }
 
 func handledRequestUnchanged(t testing.TB, w *handlerWorld) {

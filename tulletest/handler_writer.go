@@ -14,16 +14,18 @@ import (
 )
 
 // writerRows are the rules about the http.ResponseWriter a handler is given.
-var writerRows = []row[*handlerWorld]{
-	{name: "writer has the interfaces of the inner one", test: writerInterfaces},
-	{name: "flushed event arrives at once", test: flushArrives},
-	{name: "failing flush is an error", test: flushFails},
-	{name: "hijacked connection is the handler's", only: http1, test: hijackedConnection},
-	{name: "reader is copied into the response", test: readFrom},
-	{name: "push is the server's", only: http2, test: push},
-	{name: "deadlines reach the connection", test: deadlines},
-	{name: "full duplex reaches the connection", test: fullDuplex},
-	{name: "forbidden writes are errors", test: forbiddenWrites},
+func writerRows() []row[*handlerWorld] {
+	return []row[*handlerWorld]{
+		{name: "writer has the interfaces of the inner one", test: writerInterfaces},
+		{name: "flushed event arrives at once", test: flushArrives},
+		{name: "failing flush is an error", test: flushFails},
+		{name: "hijacked connection is the handler's", only: http1, test: hijackedConnection},
+		{name: "reader is copied into the response", test: readFrom},
+		{name: "push is the server's", only: http2, test: push},
+		{name: "deadlines reach the connection", test: deadlines},
+		{name: "full duplex reaches the connection", test: fullDuplex},
+		{name: "forbidden writes are errors", test: forbiddenWrites},
+	}
 }
 
 // errorFlusher is the interface http.ResponseController prefers to http.Flusher.
@@ -33,16 +35,21 @@ type errorFlusher interface{ FlushError() error }
 type closeNotifier interface{ CloseNotify() <-chan bool }
 
 // optionalInterfaces names the interfaces a ResponseWriter may have.
-var optionalInterfaces = []struct {
+func optionalInterfaces() []struct {
 	name string
 	in   func(http.ResponseWriter) bool
-}{
-	{"http.Flusher", has[http.Flusher]},
-	{"FlushError", has[errorFlusher]},
-	{"http.Hijacker", has[http.Hijacker]},
-	{"http.Pusher", has[http.Pusher]},
-	{"io.ReaderFrom", has[io.ReaderFrom]},
-	{"io.StringWriter", has[io.StringWriter]},
+} {
+	return []struct {
+		name string
+		in   func(http.ResponseWriter) bool
+	}{
+		{"http.Flusher", has[http.Flusher]},
+		{"FlushError", has[errorFlusher]},
+		{"http.Hijacker", has[http.Hijacker]},
+		{"http.Pusher", has[http.Pusher]},
+		{"io.ReaderFrom", has[io.ReaderFrom]},
+		{"io.StringWriter", has[io.StringWriter]},
+	}
 }
 
 func has[I any](w http.ResponseWriter) bool {
@@ -53,7 +60,7 @@ func has[I any](w http.ResponseWriter) bool {
 // interfacesOf returns the names of w's optional interfaces.
 func interfacesOf(w http.ResponseWriter) []string {
 	var names []string
-	for _, o := range optionalInterfaces {
+	for _, o := range optionalInterfaces() {
 		if o.in(w) {
 			names = append(names, o.name)
 		}

@@ -12,21 +12,23 @@ import (
 )
 
 // bodyRows are the rules about the request's body.
-var bodyRows = []row[*clientWorld]{
-	{name: "body is closed after a response", test: bodyClosedOnSuccess},
-	{name: "body is closed after a refused connection", test: bodyClosedOnRefusal},
-	{name: "body is closed after a reset", test: bodyClosedOnReset},
-	{name: "body is closed if the context has ended before", test: bodyClosedWhenDone},
-	{name: "body is closed after a cancelled call", test: bodyClosedOnCancel},
-	{name: "body is closed after an early response", test: bodyClosedOnEarlyResponse},
-	{name: "known length stays known", test: knownLength},
-	{name: "unknown length stays unknown", test: unknownLength},
-	{name: "empty and absent bodies are kept apart", test: emptyBodies},
-	{name: "body is sent while it is produced", test: requestStreams},
-	{name: "body is not read ahead", test: requestNotBuffered},
-	{name: "large body arrives whole", test: largeRequest},
-	{name: "refused expectation keeps the body", test: expectRefused},
-	{name: "granted expectation sends the body", test: expectGranted},
+func bodyRows() []row[*clientWorld] {
+	return []row[*clientWorld]{
+		{name: "body is closed after a response", test: bodyClosedOnSuccess},
+		{name: "body is closed after a refused connection", test: bodyClosedOnRefusal},
+		{name: "body is closed after a reset", test: bodyClosedOnReset},
+		{name: "body is closed if the context has ended before", test: bodyClosedWhenDone},
+		{name: "body is closed after a cancelled call", test: bodyClosedOnCancel},
+		{name: "body is closed after an early response", test: bodyClosedOnEarlyResponse},
+		{name: "known length stays known", test: knownLength},
+		{name: "unknown length stays unknown", test: unknownLength},
+		{name: "empty and absent bodies are kept apart", test: emptyBodies},
+		{name: "body is sent while it is produced", test: requestStreams},
+		{name: "body is not read ahead", test: requestNotBuffered},
+		{name: "large body arrives whole", test: largeRequest},
+		{name: "refused expectation keeps the body", test: expectRefused},
+		{name: "granted expectation sends the body", test: expectGranted},
+	}
 }
 
 // wantClosed checks that body was closed, and not read thereafter unless

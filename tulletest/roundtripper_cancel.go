@@ -13,19 +13,21 @@ import (
 )
 
 // cancelRows are the rules about calls that end early.
-var cancelRows = []row[*clientWorld]{
-	{name: "ended context is an error", test: contextEndedBefore},
-	{name: "cancel ends a waiting call", test: cancelWhileWaiting},
-	{name: "deadline ends a waiting call", test: deadlineWhileWaiting},
-	{name: "cancel ends the reading of the body", test: cancelWhileReading},
-	{name: "deadline ends the reading of the body", test: deadlineWhileReading},
-	{name: "body outlives RoundTrip", test: bodyOutlivesRoundTrip},
-	{name: "cancel after the end does no harm", test: cancelAfterEnd},
-	{name: "cancel leaves other calls alone", test: cancelLeavesOthers},
-	{name: "client timeout covers the headers", test: clientTimeoutHeader},
-	{name: "client timeout covers the body", test: clientTimeoutBody},
-	{name: "cancel channel ends a waiting call", test: cancelChannel},
-	{name: "cancel channel ends the reading of the body", test: cancelChannelBody},
+func cancelRows() []row[*clientWorld] {
+	return []row[*clientWorld]{
+		{name: "ended context is an error", test: contextEndedBefore},
+		{name: "cancel ends a waiting call", test: cancelWhileWaiting},
+		{name: "deadline ends a waiting call", test: deadlineWhileWaiting},
+		{name: "cancel ends the reading of the body", test: cancelWhileReading},
+		{name: "deadline ends the reading of the body", test: deadlineWhileReading},
+		{name: "body outlives RoundTrip", test: bodyOutlivesRoundTrip},
+		{name: "cancel after the end does no harm", test: cancelAfterEnd},
+		{name: "cancel leaves other calls alone", test: cancelLeavesOthers},
+		{name: "client timeout covers the headers", test: clientTimeoutHeader},
+		{name: "client timeout covers the body", test: clientTimeoutBody},
+		{name: "cancel channel ends a waiting call", test: cancelChannel},
+		{name: "cancel channel ends the reading of the body", test: cancelChannelBody},
+	}
 }
 
 // setCancel sets the old channel that ends a call. It is deprecated, but

@@ -13,12 +13,14 @@ import (
 )
 
 // connectionRows are the rules about connections, goroutines and concurrency.
-var connectionRows = []row[*clientWorld]{
-	{name: "connections are reused", test: connectionsReused},
-	{name: "CloseIdleConnections passes through", test: idleConnectionsClosed},
-	{name: "calls may run concurrently", test: concurrentCalls},
-	{name: "half-read bodies do not stall other calls", test: halfReadBodies},
-	{name: "no goroutine stays behind", test: noGoroutines},
+func connectionRows() []row[*clientWorld] {
+	return []row[*clientWorld]{
+		{name: "connections are reused", test: connectionsReused},
+		{name: "CloseIdleConnections passes through", test: idleConnectionsClosed},
+		{name: "calls may run concurrently", test: concurrentCalls},
+		{name: "half-read bodies do not stall other calls", test: halfReadBodies},
+		{name: "no goroutine stays behind", test: noGoroutines},
+	}
 }
 
 // opened returns how many connections to the service were ever opened.

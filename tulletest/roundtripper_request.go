@@ -14,17 +14,19 @@ import (
 )
 
 // requestRows are the rules about the caller's request, its body aside.
-var requestRows = []row[*clientWorld]{
-	{name: "request is not changed", test: requestUnchanged},
-	{name: "request is not changed by a failing call", test: requestUnchangedByFailure},
-	{name: "response keeps the caller's request", test: responseRequest},
-	{name: "invalid requests are errors", test: invalidRequests},
-	{name: "host is kept", test: hostKept},
-	{name: "URL is kept", test: urlKept},
-	{name: "header values are kept", test: headerValues},
-	{name: "cookies are left alone", test: cookies},
-	{name: "request trailers arrive", test: requestTrailers},
-	{name: "client trace fires", test: clientTrace},
+func requestRows() []row[*clientWorld] {
+	return []row[*clientWorld]{
+		{name: "request is not changed", test: requestUnchanged},
+		{name: "request is not changed by a failing call", test: requestUnchangedByFailure},
+		{name: "response keeps the caller's request", test: responseRequest},
+		{name: "invalid requests are errors", test: invalidRequests},
+		{name: "host is kept", test: hostKept},
+		{name: "URL is kept", test: urlKept},
+		{name: "header values are kept", test: headerValues},
+		{name: "cookies are left alone", test: cookies},
+		{name: "request trailers arrive", test: requestTrailers},
+		{name: "client trace fires", test: clientTrace},
+	}
 }
 
 func requestUnchanged(t testing.TB, w *clientWorld) {

@@ -17,26 +17,28 @@ import (
 )
 
 // responseRows are the rules about what the caller gets.
-var responseRows = []row[*clientWorld]{
-	{name: "every status is a response", test: everyStatus},
-	{name: "redirects are returned", test: redirectReturned},
-	{name: "failure is an error alone", test: failureIsError},
-	{name: "response header is whole", test: responseHeader},
-	{name: "HEAD keeps its length", test: headLength},
-	{name: "bodiless statuses keep their header", test: bodilessStatuses},
-	{name: "NoBody stays NoBody", test: noBodyIdentity},
-	{name: "informational responses are traced", test: informational},
-	{name: "switched protocols can be written to", only: http1, test: switchingProtocols},
-	{name: "decompression is the transport's", test: decompression},
-	{name: "encodings asked for by the caller are left alone", test: callersEncoding},
-	{name: "response trailers arrive", test: responseTrailers},
-	{name: "body is received while it is produced", test: responseStreams},
-	{name: "response is not read ahead", test: responseNotBuffered},
-	{name: "large response arrives whole", test: largeResponse},
-	{name: "truncated body is an error", test: truncatedBody},
-	{name: "reset body is an error", test: resetBody},
-	{name: "body ends and closes again and again", test: bodyEndsAgain},
-	{name: "closed body ends the call", test: closedBodyEndsCall},
+func responseRows() []row[*clientWorld] {
+	return []row[*clientWorld]{
+		{name: "every status is a response", test: everyStatus},
+		{name: "redirects are returned", test: redirectReturned},
+		{name: "failure is an error alone", test: failureIsError},
+		{name: "response header is whole", test: responseHeader},
+		{name: "HEAD keeps its length", test: headLength},
+		{name: "bodiless statuses keep their header", test: bodilessStatuses},
+		{name: "NoBody stays NoBody", test: noBodyIdentity},
+		{name: "informational responses are traced", test: informational},
+		{name: "switched protocols can be written to", only: http1, test: switchingProtocols},
+		{name: "decompression is the transport's", test: decompression},
+		{name: "encodings asked for by the caller are left alone", test: callersEncoding},
+		{name: "response trailers arrive", test: responseTrailers},
+		{name: "body is received while it is produced", test: responseStreams},
+		{name: "response is not read ahead", test: responseNotBuffered},
+		{name: "large response arrives whole", test: largeResponse},
+		{name: "truncated body is an error", test: truncatedBody},
+		{name: "reset body is an error", test: resetBody},
+		{name: "body ends and closes again and again", test: bodyEndsAgain},
+		{name: "closed body ends the call", test: closedBodyEndsCall},
+	}
 }
 
 func everyStatus(t testing.TB, w *clientWorld) {
