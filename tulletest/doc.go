@@ -18,6 +18,9 @@
 //		})
 //	}
 //
+// A test of a handler with two scripted dependencies, mesh included, stands in
+// example_bubble_test.go.
+//
 // The package is for tests alone. It does not replace a few tests over real
 // sockets: the network in memory has no TLS of its own, loses nothing, and its
 // scheduling is kinder than a kernel's.
