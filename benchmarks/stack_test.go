@@ -46,7 +46,7 @@ type stack struct {
 	wrap func(testing.TB, fleet) http.RoundTripper
 	// What the stack does; TestStacks holds it to each of these, and to the
 	// absence of the others.
-	balances, retries, timeLimit, breaks, traces bool
+	balances, retries, repeatsPost, timeLimit, breaks, traces bool
 }
 
 func stacks() []stack {
@@ -79,14 +79,14 @@ func stacks() []stack {
 			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
 				return failsafehttp.NewRoundTripper(f.transport, retryPolicy())
 			},
-			retries: true,
+			retries: true, repeatsPost: true,
 		},
 		{
 			name: "failsafehttp+retry+breaker+timeout",
 			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
 				return failsafehttp.NewRoundTripper(f.transport, retryPolicy(), breaker(), timeoutPolicy())
 			},
-			retries: true, timeLimit: true, breaks: true,
+			retries: true, repeatsPost: true, timeLimit: true, breaks: true,
 		},
 		{
 			name: "retryablehttp",
@@ -97,7 +97,7 @@ func stacks() []stack {
 				c.RetryMax, c.RetryWaitMin, c.RetryWaitMax = retries, minWait, maxWait
 				return &retryablehttp.RoundTripper{Client: c}
 			},
-			retries: true,
+			retries: true, repeatsPost: true,
 		},
 		{
 			name:   "otelhttp",
@@ -110,7 +110,7 @@ func stacks() []stack {
 			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
 				return failsafehttp.NewRoundTripper(newRoundRobin(f), retryPolicy(), timeoutPolicy())
 			},
-			balances: true, retries: true, timeLimit: true,
+			balances: true, retries: true, repeatsPost: true, timeLimit: true,
 		},
 		{
 			// What services are commonly put together of.
@@ -118,7 +118,7 @@ func stacks() []stack {
 			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
 				return traced(failsafehttp.NewRoundTripper(newRoundRobin(f), retryPolicy(), breaker(), timeoutPolicy()))
 			},
-			balances: true, retries: true, timeLimit: true, breaks: true, traces: true,
+			balances: true, retries: true, repeatsPost: true, timeLimit: true, breaks: true, traces: true,
 		},
 	}
 }
@@ -160,8 +160,8 @@ func breaker() failsafe.Policy[*http.Response] {
 		Build()
 }
 
-// timeoutPolicy bounds each attempt: innermost is where the documentation of
-// failsafe-go composes it, and it costs the same outside.
+// timeoutPolicy bounds each attempt, being innermost; around the retries it
+// costs the same.
 func timeoutPolicy() failsafe.Policy[*http.Response] {
 	return timeout.New[*http.Response](timeLimit)
 }

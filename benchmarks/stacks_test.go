@@ -65,6 +65,7 @@ func TestStacks(t *testing.T) {
 	for _, s := range stacks() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Run("retries", func(t *testing.T) { testRetries(t, s) })
+			t.Run("post", func(t *testing.T) { testPost(t, s) })
 			t.Run("time limit", func(t *testing.T) { testTimeLimit(t, s) })
 			t.Run("breaker", func(t *testing.T) { testBreaker(t, s) })
 			t.Run("trace", func(t *testing.T) { testTrace(t, s) })
@@ -89,6 +90,15 @@ func testRetries(t *testing.T, s stack) {
 		for _, body := range script.bodies {
 			require.True(t, bytes.Equal(c.upload, body), "body sent")
 		}
+	})
+}
+
+// testPost uploads with POST, which an endpoint that failed may have acted on.
+func testPost(t *testing.T, s stack) {
+	through(t, s, []int{http.StatusServiceUnavailable, http.StatusOK}, func(t *testing.T, c *caller, script *scripted) {
+		_, err := c.send(c.conn, http.MethodPost)
+		require.NoError(t, err)
+		require.Equal(t, s.repeatsPost, len(script.bodies) == 2, "%d attempts", len(script.bodies))
 	})
 }
 
