@@ -15,18 +15,18 @@ func (p *plan) aim(in *http.Request, draw func() uint64) (*route, *destination, 
 	}
 	hit, ok := p.routes.Match(in)
 	if !ok {
-		if hit, ok = p.names.Match(in); !ok {
-			return nil, nil, ""
+		if r := p.named(in); r != nil {
+			return r, r.dests[0], "/"
 		}
-		return hit.Action, hit.Action.dests[0], hit.Prefix
+		return nil, nil, ""
 	}
 	r := hit.Action
 	switch {
 	case r.answers():
 		return r, nil, hit.Prefix
 	case len(r.dests) == 0:
-		if named, ok := p.names.Match(in); ok {
-			return r, r.byHost[named.Action.dests[0].service], hit.Prefix
+		if named := p.named(in); named != nil {
+			return r, r.byHost[named.dests[0].service], hit.Prefix
 		}
 		return r, nil, hit.Prefix
 	case len(r.dests) == 1:
@@ -38,6 +38,15 @@ func (p *plan) aim(in *http.Request, draw func() uint64) (*route, *destination, 
 		return r, r.dests[r.split.Pick(hash^r.salt)], hit.Prefix
 	}
 	return r, r.dests[r.split.Pick(draw())], hit.Prefix
+}
+
+// named returns the route of the service that has the request's host.
+func (p *plan) named(in *http.Request) *route {
+	if r := p.exact[in.URL.Host]; r != nil {
+		return r
+	}
+	hit, _ := p.names.Match(in)
+	return hit.Action
 }
 
 // key returns the hash of what calls on the route are bound by.

@@ -2,6 +2,8 @@ package tulle
 
 import (
 	"maps"
+	"net/http"
+	"net/url"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -20,10 +22,13 @@ type plan struct {
 	// routes are the configured ones, ahead of names: the routes that every
 	// service has by its hosts.
 	routes, names *routing.Table[*route]
-	list          []*route // in the order of the configuration
-	byName        map[string]*route
-	services      map[string]*service
-	refuse        *RefuseUnknownHosts
+	// exact has what names finds for hosts as callers are likely to write
+	// them, which spares most calls the search.
+	exact    map[string]*route
+	list     []*route // in the order of the configuration
+	byName   map[string]*route
+	services map[string]*service
+	refuse   *RefuseUnknownHosts
 }
 
 // route is a Route made ready.
@@ -78,6 +83,7 @@ func compile(c Config, services map[string]*service, was *plan) (*plan, error) {
 		if p.names, err = routing.Compile(names); err != nil {
 			return nil, err
 		}
+		p.exact = p.exactHosts()
 	}
 	rules := make([]routing.Rule[*route], 0, len(c.Routes))
 	for i := range c.Routes {
@@ -93,6 +99,22 @@ func compile(c Config, services map[string]*service, was *plan) (*plan, error) {
 		p.routes, err = routing.Compile(rules)
 	}
 	return p, err
+}
+
+// exactHosts asks names for the hosts of all services. A host that names
+// another service with https than with http is left out.
+func (p *plan) exactHosts() map[string]*route {
+	exact := map[string]*route{}
+	for i := range p.config.Services {
+		for _, host := range p.config.Services[i].hosts() {
+			plain, ok := p.names.Match(&http.Request{URL: &url.URL{Scheme: "http", Host: host}})
+			secure, _ := p.names.Match(&http.Request{URL: &url.URL{Scheme: "https", Host: host}})
+			if ok && plain.Action == secure.Action {
+				exact[host] = plain.Action
+			}
+		}
+	}
+	return exact
 }
 
 func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route, error) {

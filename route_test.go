@@ -244,10 +244,12 @@ func TestHostsOfAService(t *testing.T) {
 			{Name: "any", Hosts: []string{"reviews", "reviews.prod.svc"}, Resolver: at("10.0.0.1:80")},
 			{Name: "port", Hosts: []string{"reviews:9080"}, Resolver: at("10.0.0.2:80")},
 			{Name: "below", Hosts: []string{"*.test.internal"}, Resolver: at("10.0.0.3:80")},
+			{Name: "plain", Hosts: []string{"scheme:80"}, Resolver: at("10.0.0.2:80")},
+			{Name: "scheme", Hosts: []string{"scheme"}, Resolver: at("10.0.0.1:80")},
 		}})
 		for url, want := range map[string]string{
 			"http://reviews/": "any", "http://REVIEWS.:1234/": "any", "http://reviews.prod.svc/": "any",
-			"http://reviews:9080/": "port", "http://a.b.test.internal/": "below", "http://unknown.test/": "unknown",
+			"http://reviews:9080/": "port", "http://scheme/": "port", "http://scheme:80/": "port", "http://scheme:81/": "any", "http://a.b.test.internal/": "below", "http://unknown.test/": "unknown",
 		} {
 			assert.Equal(w, want, w.get(m, url).body, url)
 		}
