@@ -6,38 +6,49 @@ import (
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
-// aim finds the route of a request and the destination on it. The route is
-// nil for a host that nothing knows, the destination is nil where a route
-// answers itself or leads to such a host. It draws at most once.
-func (p *plan) aim(in *http.Request, draw func() uint64) (*route, *destination, string) {
+// aim is what a request is for.
+type aim struct {
+	// route is nil for a host that nothing knows, dest is nil where the route
+	// answers itself or leads to such a host.
+	route *route
+	dest  *destination
+	// part is the part of the route's split that dest is, -1 without one.
+	part int
+	// prefix is what the route matched of the path.
+	prefix string
+}
+
+// aim finds the route of a request and the destination on it. It draws at
+// most once.
+func (p *plan) aim(in *http.Request, draw func() uint64) aim {
 	if in.URL == nil {
-		return nil, nil, ""
+		return aim{}
 	}
 	hit, ok := p.routes.Match(in)
 	if !ok {
 		if r := p.named(in); r != nil {
-			return r, r.dests[0], "/"
+			return aim{r, r.dests[0], -1, "/"}
 		}
-		return nil, nil, ""
+		return aim{}
 	}
 	r := hit.Action
-	switch {
-	case r.answers():
-		return r, nil, hit.Prefix
-	case len(r.dests) == 0:
-		if named := p.named(in); named != nil {
-			return r, r.byHost[named.dests[0].service], hit.Prefix
+	switch len(r.dests) {
+	case 0:
+		if named := p.named(in); named != nil && r.byHost != nil {
+			return aim{r, r.byHost[named.dests[0].service], -1, hit.Prefix}
 		}
-		return r, nil, hit.Prefix
-	case len(r.dests) == 1:
-		return r, r.dests[0], hit.Prefix
+		return aim{r, nil, -1, hit.Prefix}
+	case 1:
+		return aim{r, r.dests[0], 0, hit.Prefix}
 	}
 	// A cohort is all calls with the same key; those without one are spread.
 	// The salt makes cohorts of one route independent of those of another.
-	if hash, ok := r.key(in); ok {
-		return r, r.dests[r.split.Pick(hash^r.salt)], hit.Prefix
+	chance, ok := r.key(in)
+	if chance ^= r.salt; !ok {
+		chance = draw()
 	}
-	return r, r.dests[r.split.Pick(draw())], hit.Prefix
+	part := r.split.Pick(chance)
+	return aim{r, r.dests[part], part, hit.Prefix}
 }
 
 // named returns the route of the service that has the request's host.

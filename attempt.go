@@ -2,8 +2,10 @@ package tulle
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +39,8 @@ const (
 	delivered             // the response is what the caller gets
 )
 
+var errNoResponse = errors.New("attempt middleware returned neither a response nor an error")
+
 // Release implements retry.Try: the attempt is not made.
 func (a *attempt) Release() { a.target.end() }
 
@@ -46,6 +50,11 @@ func (a *attempt) Release() { a.target.end() }
 func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outcome.Outcome, error) {
 	c := a.call
 	c.sent++
+	c.reached = a.target
+	var connected *atomic.Bool
+	if c.dest.traced && !repeatable(c.in.Method) {
+		ctx, connected = trace(ctx)
+	}
 	a.req = *c.in.WithContext(ctx)
 	a.body(b)
 	a.address()
@@ -53,22 +62,53 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 
 	followed := false
 	defer func() {
-		if !followed {
-			// There is no body to follow, or code plugged into the mesh panicked.
-			a.target.end()
+		if followed {
+			return
+		}
+		// There is no body to follow, or code plugged into the mesh panicked.
+		a.target.end()
+		if a.resp != nil && a.resp.Body != nil {
+			_ = a.resp.Body.Close()
 		}
 	}()
 	resp, err := a.target.rt.RoundTrip(&a.req)
-	if err != nil {
+	a.resp = resp
+	switch {
+	case err != nil:
 		err = retry.Cause(ctx, err)
+		if connected != nil && !connected.Load() {
+			err = &outcome.UnsentError{Err: err}
+		}
+	case resp == nil:
+		err = errNoResponse
+	}
+	if err != nil {
 		a.judge(nil, err)
 		return nil, a.out, err
 	}
-	a.resp = resp
 	a.judge(resp, nil)
 	followed = true
 	a.hook.Follow(resp, a.req.Method, a)
 	return resp, a.out, nil
+}
+
+// repeatable reports whether a method may be repeated whatever became of it,
+// so that nothing is gained by knowing more.
+func repeatable(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// trace returns a context that notes whether a connection was had. An attempt
+// that was cut off before that was never sent.
+func trace(ctx context.Context) (context.Context, *atomic.Bool) {
+	connected := new(atomic.Bool)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}), connected
 }
 
 // body gives the attempt's request its body, with the errors of the caller's
@@ -76,16 +116,35 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 func (a *attempt) body(b retry.Body) {
 	a.req.Body, a.req.GetBody = b.Reader, b.Get
 	if b.Reader != nil && b.Reader != http.NoBody {
-		a.upload.ReadCloser = b.Reader
+		a.upload = upload{ReadCloser: b.Reader, left: -1}
+		if a.req.ContentLength > 0 {
+			a.upload.left = a.req.ContentLength
+		}
 		a.req.Body = &a.upload
 	}
 }
 
 // upload is the body of a request on its way out.
-type upload struct{ io.ReadCloser }
+type upload struct {
+	io.ReadCloser
+	left int64 // of the length that was declared, -1 if none was
+}
+
+var (
+	errBodyShort = errors.New("the request body is shorter than its declared length")
+	errBodyLong  = errors.New("the request body is longer than its declared length")
+)
 
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.ReadCloser.Read(p)
+	if u.left >= 0 {
+		if u.left -= int64(n); u.left < 0 {
+			u.left = 0
+			err = errBodyLong
+		} else if err == io.EOF && u.left > 0 {
+			err = errBodyShort
+		}
+	}
 	if err != nil && err != io.EOF {
 		err = &outcome.RequestBodyError{Err: err}
 	}
@@ -96,7 +155,7 @@ func (u *upload) Read(p []byte) (int, error) {
 // stays the name of the service: the endpoint is only what is dialled.
 func (a *attempt) address() {
 	c := a.call
-	if scheme := c.dest.wire.scheme(c.in.URL.Scheme); scheme != c.in.URL.Scheme {
+	if scheme := a.target.wire.scheme(c.in.URL.Scheme); scheme != c.in.URL.Scheme {
 		u := *c.in.URL
 		u.Scheme = scheme
 		a.req.URL = &u
@@ -128,69 +187,28 @@ func (a *attempt) header(ctx context.Context) {
 	}
 }
 
-// judge accounts for the attempt at the headers, once: with the endpoint, the
-// service, the balancer and the hooks, in this order.
-func (a *attempt) judge(resp *http.Response, err error) {
-	c, now := a.call, time.Now()
-	a.out = c.dest.judge.Classify(resp, err)
-	r := outcome.Result{At: now, Latency: now.Sub(a.start), Cut: err != nil && a.out.Class != outcome.Connect}
-	if err != nil && a.neutral(err, now) {
-		a.out.Class = outcome.Neutral
-	}
-	r.Outcome = a.out
-	r.Reported = resp != nil && a.report(resp, now)
-	if a.out.Class != outcome.Neutral {
-		a.target.control.Count(a.out.Class.Failed())
-	}
-	if err == nil {
-		c.dest.service.latency.Record(r.Latency, now)
-	}
-	a.observe(r)
-	if hook := c.mesh.options.hooks.AttemptDone; hook != nil {
-		hook(AttemptDone{Call: c, Attempt: a.n, Endpoint: a.target.Addr(), Result: r, Err: err})
-	}
+// BodyEnd accounts for the end of the response, once: a late judgement where
+// it differs, then the permits, then the call if this response is the one
+// that the caller got.
+func (a *attempt) BodyEnd(err error) {
+	a.bodyErr = retry.Cause(a.req.Context(), err)
+	defer func() {
+		// Also when code plugged into the mesh panicked.
+		a.target.end()
+		a.settle(ended)
+	}()
+	a.judgeEnd()
 }
 
-// An inherited deadline that leaves less than this quantile of the service's
-// latency, or than the floor while there are too few samples, says nothing
-// about the endpoint when it passes.
-const (
-	neutralQuantile = .95
-	neutralSamples  = 50
-	neutralFloor    = 100 * time.Millisecond
-)
-
-// neutral reports whether an error is none of the endpoint's: the caller went
-// away or left too little time, or the request was never a request.
-func (a *attempt) neutral(err error, now time.Time) bool {
-	c := a.call
-	if a.out.Class == outcome.Reset && malformed(c.in) {
-		return true
-	}
-	if !c.expired() {
-		return c.Err() != nil || cancelled(c.in)
-	}
-	deadline, ok := c.Deadline()
-	if !ok {
-		return false
-	}
-	enough := neutralFloor
-	if c.dest.service.latency.Count(now) >= neutralSamples {
-		enough = c.dest.service.latency.Quantile(neutralQuantile, now)
-	}
-	return deadline.Sub(a.start) < enough
-}
-
-// cancelled reports whether the caller has used the old way to cancel, which
-// http.Client still does for its Timeout.
-func cancelled(r *http.Request) bool {
-	//lint:ignore SA1019 callers may still set it
-	old := r.Cancel
-	select {
-	case <-old:
-		return true
-	default:
-		return false
+// settle ends the call when both the body has ended and it is known that the
+// caller got it.
+func (a *attempt) settle(what uint32) {
+	if was := a.state.Or(what); was|what == ended|delivered && was != ended|delivered {
+		d := CallDone{Endpoint: a.target.Addr(), Status: a.resp.StatusCode, Err: a.bodyErr}
+		if a.bodyErr != nil {
+			d.Reason = a.call.reason(a.bodyErr)
+		}
+		a.call.end(d)
 	}
 }
 
@@ -207,42 +225,4 @@ func (a *attempt) report(resp *http.Response, now time.Time) bool {
 	}
 	a.target.control.Report(r, now)
 	return true
-}
-
-func (a *attempt) observe(r outcome.Result) {
-	if o := a.call.dest.subset.observer; o != nil {
-		o.Observe(a.target.Endpoint, r)
-	}
-}
-
-// BodyEnd accounts for the end of the response, once: a late judgement where
-// it differs, then the permits, then the call if this response is the one
-// that the caller got.
-func (a *attempt) BodyEnd(err error) {
-	c := a.call
-	err = retry.Cause(a.req.Context(), err)
-	if end := c.dest.judgeEnd; end != nil {
-		if late := end.ClassifyEnd(a.out, a.resp, err); late != a.out {
-			now := time.Now()
-			if late.Class.Failed() {
-				a.target.control.Count(true)
-			}
-			a.observe(outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true})
-		}
-	}
-	a.target.end()
-	a.bodyErr = err
-	a.settle(ended)
-}
-
-// settle ends the call when both the body has ended and it is known that the
-// caller got it.
-func (a *attempt) settle(what uint32) {
-	if was := a.state.Or(what); was|what == ended|delivered && was != ended|delivered {
-		d := CallDone{Endpoint: a.target.Addr(), Status: a.resp.StatusCode, Err: a.bodyErr}
-		if a.bodyErr != nil {
-			d.Reason = a.call.reason(a.bodyErr)
-		}
-		a.call.end(d)
-	}
 }

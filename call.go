@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -24,19 +25,22 @@ type Call struct {
 	in    *http.Request
 	start time.Time
 	// entered is set when the call has come through the call middleware.
-	entered bool
+	entered atomic.Bool
 
 	route  *route
 	dest   *destination
+	part   int    // of the route's split, -1 if it has none
 	prefix string // what the route matched of the path, for rewrites
 
 	// tried lists the endpoints that attempts were made at.
 	tried    []*endpoint.Endpoint
 	triedBuf [2]*endpoint.Endpoint
-	// last is the latest attempt prepared; each knows the one before.
-	last  *attempt
-	sent  int
-	first attempt
+	// last is the latest attempt prepared; each knows the one before. sent
+	// counts those that were sent, reached is where the latest of them went.
+	last    *attempt
+	sent    int
+	reached *target
+	first   attempt
 }
 
 // parent is context.Context under a name that only this package can set.
@@ -93,10 +97,10 @@ func (c *Call) Attempts() int { return c.sent }
 // Endpoint returns the address of the latest attempt, "" if there was none.
 // It is for use where Attempts is.
 func (c *Call) Endpoint() string {
-	if c.last == nil {
+	if c.reached == nil {
 		return ""
 	}
-	return c.last.target.Addr()
+	return c.reached.Addr()
 }
 
 // run carries a call whose route and destination are known. It comes after
@@ -113,7 +117,7 @@ func (c *Call) run(in *http.Request) (*http.Response, error) {
 		return nil, c.fail(&Error{Reason: outcome.ShuttingDown})
 	}
 	ctx := context.Context(c)
-	if c.entered {
+	if c.entered.Load() {
 		// Call middleware may have put something around the call's context.
 		ctx = in.Context()
 	}
@@ -139,8 +143,8 @@ func (c *Call) begin() {
 	}
 	if c.route.stats != nil {
 		c.route.stats.begin()
-		if c.dest != nil {
-			c.dest.calls.Add(1)
+		if c.part >= 0 {
+			c.route.calls[c.part].Add(1)
 		}
 	}
 }
@@ -159,7 +163,7 @@ func (c *Call) answer() (*http.Response, error) {
 // proxyStatus returns the field of RFC 9209 that marks a response as the
 // mesh's own.
 func proxyStatus(r outcome.Reason) string {
-	return "tulle; error=" + r.ProxyStatus() + "; details=" + r.String()
+	return "tulle; error=" + r.ProxyStatus() + `; details="` + r.String() + `"`
 }
 
 // deliver hands the response of the attempt that is to be returned to the
@@ -182,13 +186,16 @@ func (c *Call) deliver(resp *http.Response) *http.Response {
 
 // fail ends the call with an error that says who failed and why.
 func (c *Call) fail(cause error) error {
-	e, ok := cause.(*Error)
-	if !ok {
-		e = &Error{Reason: c.reason(cause), Err: cause}
+	e := &Error{Err: cause}
+	if own, ok := cause.(*Error); !ok {
+		e.Reason = c.reason(cause)
+	} else if e.Reason = own.Reason; own.Service == "" && own.Route == "" {
+		// The mesh refused; an Error that says more is that of another mesh.
+		e.Err = own.Err
 	}
-	e.Service, e.Subset, e.Route, e.Attempts = c.Service(), c.Subset(), c.Route(), c.sent
-	e.Endpoint = c.Endpoint()
-	c.end(CallDone{Endpoint: e.Endpoint, Reason: e.Reason, Err: e})
+	e.Service, e.Subset, e.Route = c.Service(), c.Subset(), c.Route()
+	e.Endpoint, e.Attempts = c.Endpoint(), c.sent
+	c.end(CallDone{Reason: e.Reason, Err: e})
 	return e
 }
 
@@ -196,14 +203,15 @@ func (c *Call) fail(cause error) error {
 func (c *Call) reason(err error) outcome.Reason {
 	late, ours := errors.AsType[*retry.TimeoutError](err)
 	_, upload := errors.AsType[*outcome.RequestBodyError](err)
+	_, overdue := expired(c.in, time.Now())
 	switch {
 	case ours && late.PerTry:
 		return outcome.AttemptTimeout
 	case ours:
 		return outcome.CallTimeout
-	case c.expired():
+	case overdue:
 		return outcome.CallerDeadline
-	case c.Err() != nil || errors.Is(err, context.Canceled) || cancelled(c.in):
+	case c.in.Context().Err() != nil || errors.Is(err, context.Canceled) || cancelled(c.in):
 		return outcome.Cancelled
 	case upload:
 		return outcome.BadRequest
@@ -212,21 +220,12 @@ func (c *Call) reason(err error) outcome.Reason {
 	case outcome.Unsent(err):
 		return outcome.ConnectFailed
 	case errors.Is(err, context.DeadlineExceeded):
-		return outcome.CallerDeadline
+		// A limit of the transport's own.
+		return outcome.AttemptTimeout
 	case malformed(c.in):
 		return outcome.BadRequest
 	}
 	return outcome.ConnectionLost
-}
-
-// expired reports whether the caller's own deadline has passed. An old-style
-// cancellation by http.Client may come a moment before the context's.
-func (c *Call) expired() bool {
-	if c.Err() != nil {
-		return errors.Is(c.Err(), context.DeadlineExceeded)
-	}
-	at, ok := c.Deadline()
-	return ok && cancelled(c.in) && !time.Now().Before(at)
 }
 
 // end counts the call out and tells the hooks, once.

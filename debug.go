@@ -26,11 +26,14 @@ func (m *Mesh) Debug() http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		s := m.State()
 		if wantsJSON(r) {
+			text, err := json.MarshalIndent(s, "", "  ")
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
 			w.Header().Set("Content-Type", "application/json")
-			e := json.NewEncoder(w)
-			e.SetIndent("", "  ")
 			// An error means that the reader has gone.
-			_ = e.Encode(s)
+			_, _ = w.Write(append(text, '\n'))
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -85,7 +88,7 @@ func (s *ServiceState) write(p func(string, ...any), now time.Time) {
 			r.Retries, r.Calls, r.Recovered, r.OverBudget, r.NotSafe, r.Exhausted, r.WouldRetry)
 	}
 	switch d := s.Discovery; {
-	case d.Error != "":
+	case d.Error != "" && !d.Since.IsZero():
 		p("  discovery: failing for %s: %s", ago(now, d.Since), d.Error)
 	case !d.Answered:
 		p("  discovery: has not answered yet")

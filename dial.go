@@ -20,7 +20,7 @@ type wire struct {
 	connection Connection
 }
 
-func (w wire) equal(o wire) bool {
+func (w *wire) equal(o *wire) bool {
 	return w.protocol == o.protocol && w.connection == o.connection && w.tls.equal(o.tls)
 }
 
@@ -52,22 +52,36 @@ func (c Connection) withDefaults() Connection {
 // certificates go by the name of the service; only the dialling knows the
 // endpoint.
 func newTransport(o *options, w *wire, e *endpoint.Endpoint) *http.Transport {
-	t := &http.Transport{ForceAttemptHTTP2: true}
+	t, protocol := &http.Transport{}, w.protocol
 	if base, ok := o.base.(*http.Transport); ok {
 		t = base.Clone()
+		if protocol == Auto && withoutHTTP2(base) {
+			protocol = HTTP1
+		}
 	}
 	c := w.connection.withDefaults()
 	t.Proxy, t.OnProxyConnectResponse, t.GetProxyConnectHeader = nil, nil, nil
 	//lint:ignore SA1019 a template may still have them
 	t.DialTLS, t.Dial = nil, nil
 	t.TLSNextProto = nil
-	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 0, c.MaxIdle, 0
+	// The transport counts by the host of URLs, of which one endpoint may have
+	// any number.
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = c.MaxIdle, c.MaxIdle
 	t.IdleConnTimeout = c.IdleTimeout
-	t.Protocols = w.protocol.protocols()
+	t.Protocols = protocol.protocols()
 	d := &dialer{dial: o.dial, info: e.Info(), protocol: w.protocol, timeout: c.ConnectTimeout, tlsTimeout: c.TLSTimeout}
-	d.tls = w.tls.config(t.TLSClientConfig, w.protocol)
+	d.tls = w.tls.config(t.TLSClientConfig, protocol)
 	t.DialContext, t.DialTLSContext = d.plain, d.secure
 	return t
+}
+
+// withoutHTTP2 reports whether HTTP/2 has been switched off in a transport, in
+// the new way or the old.
+func withoutHTTP2(t *http.Transport) bool {
+	if t.Protocols != nil {
+		return !t.Protocols.HTTP2()
+	}
+	return t.TLSNextProto != nil && len(t.TLSNextProto) == 0 && !t.ForceAttemptHTTP2
 }
 
 func (p Protocol) protocols() *http.Protocols {

@@ -14,8 +14,8 @@ type Hooks struct {
 	// AttemptDone is called once for each attempt, when its response headers
 	// came or can no longer come.
 	AttemptDone func(AttemptDone)
-	// CallDone is called once for each call to a service or by a route, when
-	// the body of its response has ended or it has failed.
+	// CallDone is called once for each call to a service and for each that a
+	// route answers, when the body of its response has ended or it has failed.
 	CallDone func(CallDone)
 }
 

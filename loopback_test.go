@@ -217,6 +217,9 @@ func TestTLS(t *testing.T) {
 		srv.EnableHTTP2 = name != "old"
 		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 		srv.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, name)}, ClientAuth: auth, ClientCAs: ca.pool}
+		if name == "old" {
+			srv.TLS.MaxVersion = tls.VersionTLS12
+		}
 		srv.StartTLS()
 		t.Cleanup(srv.Close)
 		return srv.Listener.Addr().String()
@@ -242,7 +245,7 @@ func TestTLS(t *testing.T) {
 		"no HTTP/2 there":      {old, "http://reviews/", &tulle.TLS{RootCAs: ca.pool, ServerName: "old"}, tulle.HTTP2, "", true},
 		"negotiated":           {old, "http://reviews/", &tulle.TLS{RootCAs: ca.pool, ServerName: "old"}, tulle.Auto, "HTTP/1.1 old nobody", false},
 		"h2c over TLS":         {right, "https://reviews/", nil, tulle.H2C, "", true},
-		"too old":              {right, "http://reviews/", &tulle.TLS{RootCAs: ca.pool, MinVersion: tls.VersionTLS13 + 1}, tulle.Auto, "", true},
+		"too old":              {old, "http://reviews/", &tulle.TLS{RootCAs: ca.pool, ServerName: "old", MinVersion: tls.VersionTLS13}, tulle.Auto, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := one(row.addr)

@@ -14,8 +14,19 @@ func malformed(r *http.Request) bool {
 	if r.URL.Scheme != "http" && r.URL.Scheme != "https" {
 		return true
 	}
-	return badFields(r.Header) || badFields(r.Trailer)
+	if strings.ContainsFunc(r.URL.RequestURI(), control) || strings.ContainsFunc(r.Host, control) {
+		return true
+	}
+	for name := range r.Trailer {
+		switch http.CanonicalHeaderKey(name) {
+		case "Transfer-Encoding", "Trailer", "Content-Length":
+			return true
+		}
+	}
+	return r.ContentLength > 0 && r.Body == nil || badFields(r.Header) || badFields(r.Trailer)
 }
+
+func control(c rune) bool { return c < ' ' || c == 0x7f }
 
 func badFields(h http.Header) bool {
 	for name, values := range h {
@@ -23,7 +34,7 @@ func badFields(h http.Header) bool {
 			return true
 		}
 		for _, v := range values {
-			if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+			if strings.ContainsFunc(v, func(c rune) bool { return control(c) && c != '\t' }) {
 				return true
 			}
 		}

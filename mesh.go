@@ -29,20 +29,27 @@ type Mesh struct {
 
 	closing atomic.Bool
 	// idle gets a word when a service has no active calls left while the
-	// mesh shuts down.
-	idle chan struct{}
+	// mesh shuts down; shutting holds a word while one Shutdown waits for it.
+	idle, shutting chan struct{}
 
-	// mu orders Apply and Shutdown.
+	// mu orders Apply and the beginning of Shutdown.
 	mu sync.Mutex
+	// former are services that the configuration no longer has but which may
+	// still have calls; guarded by mu.
+	former []*service
 }
 
 // New returns a mesh for the Config, or every fault in it at once, see
 // Config.Validate. It waits for nothing: calls made before discovery has
 // answered wait for it.
 func New(c Config, opts ...Option) (*Mesh, error) {
-	m := &Mesh{options: newOptions(opts), started: time.Now(), idle: make(chan struct{}, 1)}
-	if len(m.options.middleware) > 0 {
-		m.around = chain(m.options.middleware, spine{m})
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mesh{options: o, started: time.Now(), idle: make(chan struct{}, 1), shutting: make(chan struct{}, 1)}
+	if len(o.middleware) > 0 {
+		m.around = chain(o.middleware, spine{m})
 	}
 	if err := m.Apply(c); err != nil {
 		return nil, err
@@ -54,73 +61,114 @@ func New(c Config, opts ...Option) (*Mesh, error) {
 // fault in it at once. Calls under way go on as they began. What is equal in
 // both configurations is not restarted: endpoints keep their statistics and
 // connections, resolvers go on watching, budgets keep their balance.
+//
+// Code that is plugged into the mesh must not call Apply while it is asked to
+// make something, such as a Picker.
 func (m *Mesh) Apply(c Config) error {
-	if err := c.Validate(); err != nil {
+	if err := m.options.check(c); err != nil {
 		return fmt.Errorf("tulle: configuration:\n%w", err)
 	}
-	c = c.clone()
+	reports, err := m.apply(c.clone())
+	for _, report := range reports {
+		report()
+	}
+	return err
+}
+
+// apply has two phases: everything that can fail is drafted first, beside
+// what is live; only then is anything live changed, and nothing can fail.
+func (m *Mesh) apply(c Config) (reports []func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closing.Load() {
-		return &Error{Reason: outcome.ShuttingDown}
+		return nil, &Error{Reason: outcome.ShuttingDown}
 	}
 	was := m.plan.Load()
 	services, added := m.services(c, was)
-	next, err := compile(c, services, was)
+	drafts := make(map[string]map[string]*subset, len(services))
+	for i := range c.Services {
+		drafts[c.Services[i].Name] = services[c.Services[i].Name].draft(c.Services[i].spec())
+	}
+	next, err := compile(c, services, drafts, was)
 	if err != nil {
-		// Validate has let through what cannot be compiled. Nothing live has
-		// been changed but for what was added.
 		for _, s := range added {
 			s.close()
 		}
-		return fmt.Errorf("tulle: configuration:\n%w", err)
+		return nil, fmt.Errorf("tulle: configuration:\n%w", err)
+	}
+	var dropped []*subset
+	for i := range c.Services {
+		s := services[c.Services[i].Name]
+		for name, sub := range s.view.Load().subsets {
+			if drafts[s.name][name] != sub {
+				dropped = append(dropped, sub)
+			}
+		}
+		reports = append(reports, s.commit(c.Services[i].spec(), drafts[s.name])...)
 	}
 	m.plan.Store(next)
 	now := time.Now()
 	m.lastApply.Store(&now)
 	m.applied.Add(1)
-	if was != nil {
-		for name, s := range was.services {
-			if next.services[name] == nil {
-				s.close()
-			}
-		}
+	// Only now does no new call come to what is gone.
+	for _, sub := range dropped {
+		sub.orphan()
 	}
-	return nil
+	m.dismissLocked(was, next)
+	return reports, nil
 }
 
 // services returns the live services for c, those of the plan before where
-// they have the same name, configured anew.
+// they have the same name, and which of them are new.
 func (m *Mesh) services(c Config, was *plan) (all map[string]*service, added []*service) {
 	all = make(map[string]*service, len(c.Services))
 	for i := range c.Services {
 		name := c.Services[i].Name
-		var s *service
-		if was != nil {
-			s = was.services[name]
+		if was != nil && was.services[name] != nil {
+			all[name] = was.services[name]
+			continue
 		}
-		if s == nil {
-			s = newService(name, &m.options, time.Now())
-			added = append(added, s)
-		}
-		s.configure(c.Services[i].spec())
-		all[name] = s
+		all[name] = newService(name, &m.options, time.Now())
+		added = append(added, all[name])
 	}
 	return all, added
 }
 
+// dismissLocked closes services that next no longer has, and forgets those
+// closed before whose last call has ended.
+func (m *Mesh) dismissLocked(was, next *plan) {
+	kept := m.former[:0]
+	for _, s := range m.former {
+		if s.stats.active.Load() > 0 {
+			kept = append(kept, s)
+		}
+	}
+	m.former = kept
+	if was == nil {
+		return
+	}
+	for name, s := range was.services {
+		if next.services[name] == nil {
+			s.close()
+			m.former = append(m.former, s)
+		}
+	}
+}
+
 // Ready waits until discovery has answered for every service of the present
-// configuration. If ctx ends first it returns an error that names those that
-// are missing. It does not say that the endpoints work: whether a process is
-// ready must not depend on another.
+// configuration and the endpoints are in use. If ctx ends first it returns an
+// error that names those that are missing. It does not say that the endpoints
+// work: whether a process is ready must not depend on another.
 func (m *Mesh) Ready(ctx context.Context) error {
 	var errs []error
 	for name, s := range m.plan.Load().services {
-		if s.answeredBefore() {
+		w := s.view.Load().watch
+		if w.inUse() {
 			continue
 		}
 		select {
-		case <-s.answered:
+		case <-w.answered:
+		case <-s.gone:
 		case <-ctx.Done():
 			errs = append(errs, fmt.Errorf("tulle: service %s: discovery has not answered: %w", name, context.Cause(ctx)))
 		}
@@ -132,14 +180,15 @@ func (m *Mesh) Ready(ctx context.Context) error {
 // the bodies of their responses included, and stops everything that the mesh
 // runs. If ctx ends first, it stops all the same and returns ctx's error;
 // calls still under way go on without the mesh. Calls to unknown hosts pass
-// through as before. Shutdown may be called again and then does nothing.
+// through as before. Shutdown may be called again, to wait once more.
 func (m *Mesh) Shutdown(ctx context.Context) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closing.Swap(true) {
-		return nil
+	m.closing.Store(true)
+	services := append([]*service(nil), m.former...)
+	for _, s := range m.plan.Load().services {
+		services = append(services, s)
 	}
-	services := m.plan.Load().services
+	m.mu.Unlock()
 	for _, s := range services {
 		s.orphan()
 	}
@@ -147,10 +196,22 @@ func (m *Mesh) Shutdown(ctx context.Context) error {
 	for _, s := range services {
 		s.close()
 	}
+	for _, s := range services {
+		if waited := s.wait(ctx); err == nil {
+			err = waited
+		}
+	}
 	return err
 }
 
-func (m *Mesh) drain(ctx context.Context, services map[string]*service) error {
+// drain waits until no service has an active call.
+func (m *Mesh) drain(ctx context.Context, services []*service) error {
+	select {
+	case m.shutting <- struct{}{}:
+		defer func() { <-m.shutting }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	for _, s := range services {
 		for s.stats.active.Load() > 0 {
 			select {

@@ -2,10 +2,13 @@ package tulle
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 )
 
 // Option wires a mesh into its process. What a mesh does is in Config.
@@ -19,6 +22,7 @@ type options struct {
 	hooks      Hooks
 	middleware []Middleware
 	perAttempt []Middleware
+	faults     []error
 }
 
 type optionFunc func(*options)
@@ -31,7 +35,10 @@ type Middleware = func(http.RoundTripper) http.RoundTripper
 // WithTransport sets the transport that carries calls to hosts outside the
 // mesh; by default it is http.DefaultTransport. If it is an *http.Transport,
 // its settings are also those of the connections to endpoints, as far as the
-// service does not say otherwise; its Proxy is not used for them.
+// service does not say otherwise. Its Proxy is not used for them, and with a
+// DialTLSContext or DialTLS, which cannot be, services are refused: that a
+// connection is made in a certain way must not be lost in silence. A service
+// with TLS verifies certificates whatever the transport says.
 func WithTransport(rt http.RoundTripper) Option {
 	return optionFunc(func(o *options) { o.base = rt })
 }
@@ -75,12 +82,19 @@ func WithHooks(h Hooks) Option {
 	return optionFunc(func(o *options) { o.hooks = o.hooks.and(h) })
 }
 
-func newOptions(opts []Option) options {
+func newOptions(opts []Option) (options, error) {
 	o := options{base: http.DefaultTransport, logger: slog.New(slog.DiscardHandler), draw: rand.Uint64}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			o.faults = append(o.faults, fmt.Errorf("tulle: option %d is nil", i))
+			continue
+		}
 		opt.apply(&o)
 	}
-	if o.base == nil {
+	if slices.ContainsFunc(slices.Concat(o.middleware, o.perAttempt), func(mw Middleware) bool { return mw == nil }) {
+		o.faults = append(o.faults, errors.New("tulle: middleware is nil"))
+	}
+	if t, ok := o.base.(*http.Transport); o.base == nil || ok && t == nil {
 		o.base = http.DefaultTransport
 	}
 	if o.logger == nil {
@@ -96,7 +110,18 @@ func newOptions(opts []Option) options {
 			o.dial = (&net.Dialer{}).DialContext
 		}
 	}
-	return o
+	return o, errors.Join(o.faults...)
+}
+
+// check returns every fault of a Config, alone and with the options.
+func (o *options) check(c Config) error {
+	var fault error
+	//lint:ignore SA1019 it may still be set
+	if t, ok := o.base.(*http.Transport); ok && len(c.Services) > 0 && (t.DialTLSContext != nil || t.DialTLS != nil) {
+		fault = errors.New("services: the transport has a DialTLSContext or DialTLS, which cannot dial endpoints; " +
+			"use WithDialer and Service.TLS")
+	}
+	return errors.Join(c.Validate(), fault)
 }
 
 // chain puts middleware around rt, the first outermost.

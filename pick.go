@@ -22,7 +22,7 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	// The first attempt begins with its call, which saves a look at the clock,
 	// unless something has come between.
 	now := c.start
-	if n > 1 || c.entered {
+	if n > 1 || c.entered.Load() {
 		now = time.Now()
 	}
 	picked, now, err := c.pick(ctx, n, now)
@@ -57,7 +57,7 @@ func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, time.Ti
 		}
 		if err := c.wait(ctx, n, g); err != nil {
 			reason := outcome.NoEndpoint
-			if errors.Is(c.Err(), context.Canceled) {
+			if errors.Is(c.in.Context().Err(), context.Canceled) || cancelled(c.in) {
 				reason = outcome.Cancelled
 			}
 			return nil, now, &Error{Reason: reason, Err: err}
@@ -85,7 +85,12 @@ func (c *Call) wait(ctx context.Context, n int, g *generation) error {
 		return nil
 	case <-late:
 		return fmt.Errorf("%w; %w", g.why(), errNoWait)
+	case <-oldCancel(c.in):
+		return fmt.Errorf("%w; waited until: %w", g.why(), context.Canceled)
 	case <-ctx.Done():
+		if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
+			return fmt.Errorf("%w; waited until: %w: %w", g.why(), ctx.Err(), cause)
+		}
 		return fmt.Errorf("%w; waited until: %w", g.why(), context.Cause(ctx))
 	}
 }

@@ -1,6 +1,7 @@
 package tulle
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -28,7 +29,30 @@ type plan struct {
 	list     []*route // in the order of the configuration
 	byName   map[string]*route
 	services map[string]*service
-	refuse   *RefuseUnknownHosts
+	// drafts has the subsets of each service.
+	drafts  map[string]map[string]*subset
+	budgets map[budgetKey]*retry.Budget
+	refuse  *RefuseUnknownHosts
+	// made has destinations and their like already made for this plan.
+	made   map[destinationKey]*destination
+	byHost map[policiesKey]map[*service]*destination
+}
+
+// budgetKey says what calls share a retry budget: those to a service under
+// policies that are the same in this.
+type budgetKey struct {
+	service string
+	policy  retry.BudgetPolicy
+}
+
+type policiesKey struct {
+	timeout time.Duration
+	retry   *retry.Policy
+}
+
+type destinationKey struct {
+	service, subset string
+	policies        policiesKey
 }
 
 // route is a Route made ready.
@@ -39,6 +63,8 @@ type route struct {
 	salt    uint64
 	split   routing.Split // of dests, if there are several
 	dests   []*destination
+	// calls counts those that fell to each of dests.
+	calls []*atomic.Uint64
 	// byHost has the destinations of a route without a split.
 	byHost map[*service]*destination
 	stats  *stats // nil for the route that a service has by its hosts
@@ -54,25 +80,30 @@ type destination struct {
 	// judge classifies; judgeEnd is set if it looks at the end as well.
 	judge    outcome.Classifier
 	judgeEnd outcome.EndClassifier
-	wire     *wire
 	maxWait  time.Duration
 	external bool
-	// calls counts those that fell to this part of a split.
-	calls *atomic.Uint64
+	// traced says that time-outs while dialling are told from others.
+	traced bool
 }
 
-// compile makes a plan of a valid configuration. services has the live
-// services, configured already.
-func compile(c Config, services map[string]*service, was *plan) (*plan, error) {
-	p := &plan{config: c, services: services, refuse: c.RefuseUnknownHosts, byName: map[string]*route{}}
+// compile makes a plan of a configuration. It changes nothing that is live.
+func compile(c Config, services map[string]*service, drafts map[string]map[string]*subset, was *plan) (*plan, error) {
+	p := &plan{
+		config: c, services: services, drafts: drafts, refuse: c.RefuseUnknownHosts, byName: map[string]*route{},
+		budgets: map[budgetKey]*retry.Budget{}, made: map[destinationKey]*destination{},
+		byHost: map[policiesKey]map[*service]*destination{},
+	}
+	if was == nil {
+		was = &plan{}
+	}
 	byName := make(map[string]*Service, len(c.Services))
 	names := make([]routing.Rule[*route], 0, len(c.Services))
 	for i := range c.Services {
 		s := &c.Services[i]
 		byName[s.Name] = s
-		d, err := p.destination(s, "", Policies{})
+		d, err := p.destination(s, "", Policies{}, was)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("services[%d] (%s): %w", i, s.Name, err)
 		}
 		names = append(names, routing.Rule[*route]{
 			Name: s.Name, Match: []match.Request{{Hosts: s.hosts()}}, Action: &route{dests: []*destination{d}},
@@ -89,7 +120,7 @@ func compile(c Config, services map[string]*service, was *plan) (*plan, error) {
 	for i := range c.Routes {
 		r, err := p.route(&c.Routes[i], byName, was)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("routes[%d] (%s): %w", i, c.Routes[i].Name, err)
 		}
 		p.list = append(p.list, r)
 		p.byName[r.name] = r
@@ -119,78 +150,104 @@ func (p *plan) exactHosts() map[string]*route {
 
 func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route, error) {
 	r := &route{name: c.Name, filters: c.Filters, sticky: c.Sticky, salt: xxh64.Sum(c.Name, 0), stats: new(stats)}
-	before := was.routeOf(c.Name)
+	before := was.byName[c.Name]
 	if before != nil {
 		r.stats = before.stats
 	}
-	if len(c.Split) == 0 {
-		r.byHost = make(map[*service]*destination, len(services))
-		for _, s := range services {
-			d, err := p.destination(s, "", c.Policies)
-			if err != nil {
-				return nil, err
-			}
-			r.byHost[d.service] = d
-		}
+	if r.answers() {
 		return r, nil
+	}
+	var err error
+	if len(c.Split) == 0 {
+		r.byHost, err = p.destinations(services, c.Policies, was)
+		return r, err
 	}
 	weights := make([]uint32, len(c.Split))
 	for i, part := range c.Split {
-		d, err := p.destination(services[part.Service], part.Subset, c.Policies)
+		d, err := p.destination(services[part.Service], part.Subset, c.Policies, was)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("split[%d] (%s): %w", i, part.Service, err)
 		}
-		d.calls = before.callsOf(d)
 		r.dests = append(r.dests, d)
+		r.calls = append(r.calls, before.callsOf(d))
 		weights[i] = part.Weight
 	}
-	var err error
 	if len(c.Split) > 1 {
 		r.split, err = routing.NewSplit(weights)
 	}
 	return r, err
 }
 
-func (p *plan) destination(c *Service, subset string, narrower Policies) (*destination, error) {
+// destinations returns one destination for every service, which routes with
+// the same policies share.
+func (p *plan) destinations(services map[string]*Service, narrower Policies, was *plan) (map[*service]*destination, error) {
+	key := policiesKey{narrower.Timeout, narrower.Retry}
+	if all := p.byHost[key]; all != nil {
+		return all, nil
+	}
+	all := make(map[*service]*destination, len(services))
+	for _, s := range services {
+		d, err := p.destination(s, "", narrower, was)
+		if err != nil {
+			return nil, fmt.Errorf("service %s: %w", s.Name, err)
+		}
+		all[d.service] = d
+	}
+	p.byHost[key] = all
+	return all, nil
+}
+
+func (p *plan) destination(c *Service, subset string, narrower Policies, was *plan) (*destination, error) {
+	policies := narrower.or(c.Policies).or(p.config.Policies)
+	key := destinationKey{c.Name, subset, policiesKey{policies.Timeout, policies.Retry}}
+	if d := p.made[key]; d != nil {
+		return d, nil
+	}
 	s := p.services[c.Name]
 	d := &destination{
-		service: s, subset: s.subset(subset), judge: c.classifier(),
-		wire: c.wire(), maxWait: c.MaxWait, external: c.External,
-		policies: narrower.or(c.Policies).or(p.config.Policies), calls: new(atomic.Uint64),
+		service: s, subset: p.drafts[c.Name][subset], policies: policies,
+		judge: c.classifier(), maxWait: c.MaxWait, external: c.External,
 	}
 	d.judgeEnd, _ = d.judge.(outcome.EndClassifier)
-	opts := retry.Options{Policy: d.policies.Retry, Timeout: max(0, d.policies.Timeout), Counters: &s.retries}
+	opts := retry.Options{Policy: policies.Retry, Timeout: max(0, policies.Timeout), Counters: &s.retries, Draw: s.options.draw}
 	if opts.Policy != nil {
-		opts.Budget = s.budget(opts.Policy.Budget)
+		opts.Budget = p.budget(c.Name, opts.Policy.Budget.Effective(), was)
+		// Attempt middleware may carry a request without a connection.
+		d.traced = opts.Policy.PerTry > 0 && len(s.options.perAttempt) == 0
 	}
 	var err error
 	d.loop, err = retry.New(opts)
+	p.made[key] = d
 	return d, err
 }
 
-// routeOf returns the route of the name, nil if there is none.
-func (p *plan) routeOf(name string) *route {
-	if p == nil {
-		return nil
+// budget returns what calls to a service under a policy have to retry with:
+// one purse for all its routes, kept across configurations.
+func (p *plan) budget(service string, bp retry.BudgetPolicy, was *plan) *retry.Budget {
+	key := budgetKey{service, bp}
+	if p.budgets[key] == nil {
+		if p.budgets[key] = was.budgets[key]; p.budgets[key] == nil {
+			p.budgets[key] = retry.NewBudget(bp)
+		}
 	}
-	return p.byName[name]
+	return p.budgets[key]
 }
 
 // callsOf returns what was counted for a destination like d on the route.
 func (r *route) callsOf(d *destination) *atomic.Uint64 {
 	if r != nil {
-		for _, o := range r.dests {
+		for i, o := range r.dests {
 			if o.service == d.service && o.subset.name == d.subset.name {
-				return o.calls
+				return r.calls[i]
 			}
 		}
 	}
-	return d.calls
+	return new(atomic.Uint64)
 }
 
 // spec returns what of a Service concerns its endpoints.
 func (s *Service) spec() spec {
-	return spec{resolver: s.Resolver, policy: s.balancer(), subsets: s.Subsets, wire: *s.wire()}
+	return spec{resolver: s.Resolver, policy: s.balancer(), subsets: s.Subsets, wire: s.wire()}
 }
 
 func (s *Service) balancer() balancer.Policy {
@@ -224,6 +281,9 @@ func (c Config) clone() Config {
 		if s.TLS != nil {
 			t := *s.TLS
 			t.Certificates = slices.Clone(t.Certificates)
+			if t.RootCAs != nil {
+				t.RootCAs = t.RootCAs.Clone()
+			}
 			s.TLS = &t
 		}
 		s.Policies = s.Policies.clone()

@@ -167,7 +167,7 @@ func TestAnswersOfTheMesh(t *testing.T) {
 		require.NoError(w, err)
 		assert.Equal(w, 308, a.status)
 		assert.Equal(w, "/new/7", a.header.Get("Location"))
-		assert.Equal(w, "tulle; error=proxy_internal_response; details=redirected", a.header.Get("Proxy-Status"))
+		assert.Equal(w, `tulle; error=proxy_internal_response; details="redirected"`, a.header.Get("Proxy-Status"))
 		assert.Equal(w, 1, body.closed)
 
 		resp, err := m.Client().Get("http://shop/old/7")

@@ -3,10 +3,10 @@ package tulle
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
@@ -15,8 +15,6 @@ import (
 	"github.com/tulle-mesh/tulle/internal/histogram"
 	"github.com/tulle-mesh/tulle/retry"
 )
-
-var errNoneKnown = errors.New("none is known")
 
 // service is the live side of a configured service: its members, their
 // availability, and what was counted. It stays the same object for as long
@@ -28,19 +26,22 @@ type service struct {
 	retries retry.Counters
 	// latency is of attempts, to their headers.
 	latency *histogram.Histogram
-	// kick asks for a new generation; many asks become one.
+	// view is what is there now, for those who only look.
+	view atomic.Pointer[view]
+	// kick asks for new generations; many asks become one.
 	kick chan struct{}
+	// gone is closed when the configuration no longer has the service.
+	gone chan struct{}
+	ctx  context.Context // of all that runs for the service
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	// mu orders those who change the service; no call ever takes it.
-	mu       sync.Mutex
-	spec     spec
-	watch    *watch
-	members  map[string]*target
-	subsets  map[string]*subset
-	budgets  map[retry.BudgetPolicy]*retry.Budget
-	answered chan struct{} // closed once the first set of discovery is in use
+	// mu orders those who change the service. Neither a call nor State ever
+	// takes it. Balancing policies and middleware are made under it, and
+	// must not change the mesh.
+	mu      sync.Mutex
+	spec    spec
+	members map[string]*target
 }
 
 // spec is what of a Service concerns its endpoints. The rest is in the plan.
@@ -48,104 +49,75 @@ type spec struct {
 	resolver discovery.Resolver
 	policy   balancer.Policy
 	subsets  []Subset
-	wire     wire
+	wire     *wire
 }
 
-// watch is one run of a resolver.
-type watch struct {
-	cancel context.CancelFunc
-	// latest is what the resolver last said and the service has not yet
-	// taken over; guarded by the service's mu.
-	latest  []endpoint.Info
-	pending bool
-	// cause is the first error since the last set, since is when each came.
-	cause error
-	since time.Time
+// view is a service at one moment, immutable.
+type view struct {
+	watch   *watch
+	members []*target // in order of address
+	subsets map[string]*subset
 }
 
 func newService(name string, o *options, now time.Time) *service {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &service{
 		name: name, options: o, latency: histogram.New(now),
-		kick: make(chan struct{}, 1), stop: stop,
-		members: map[string]*target{}, subsets: map[string]*subset{},
-		budgets: map[retry.BudgetPolicy]*retry.Budget{}, answered: make(chan struct{}),
+		kick: make(chan struct{}, 1), gone: make(chan struct{}), ctx: ctx, stop: stop,
+		members: map[string]*target{},
 	}
-	s.wg.Go(func() { s.rebuildOnKick(ctx) })
+	s.view.Store(&view{})
+	s.wg.Go(s.rebuildOnKick)
 	return s
 }
 
-// configure takes over a specification. What is equal to what was is not
-// touched: an equal resolver goes on watching, an equal subset keeps its
-// balancer, endpoints keep their connections unless the wire is another.
-func (s *service) configure(sp spec) {
+// draft returns the subsets that the service will have with a specification:
+// those it has, and new ones that nothing knows of yet.
+func (s *service) draft(sp spec) map[string]*subset {
+	has := s.view.Load().subsets
+	subsets := make(map[string]*subset, len(sp.subsets)+1)
+	for _, c := range append([]Subset{{}}, sp.subsets...) {
+		subsets[c.Name] = has[c.Name]
+		if subsets[c.Name] == nil {
+			subsets[c.Name] = newSubset(c.Name)
+		}
+	}
+	return subsets
+}
+
+// commit takes over a specification and the subsets drafted for it. What is
+// equal to what was is not touched: an equal resolver goes on watching, an
+// equal policy keeps its balancer, endpoints keep their connections unless
+// the wire is another. It returns what is to be reported when no lock is held.
+func (s *service) commit(sp spec, subsets map[string]*subset) (reports []func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rewired := !s.spec.wire.equal(sp.wire)
-	repolicied := s.spec.policy != sp.policy
-	s.watchLocked(sp.resolver)
+	was := s.view.Load()
+	now := &view{watch: was.watch, subsets: subsets}
+	if was.watch == nil || was.watch.resolver != sp.resolver {
+		if was.watch != nil {
+			was.watch.cancel()
+		}
+		now.watch = newWatch(s.ctx, sp.resolver, s.wg.Go, s.heard)
+	}
+	rewired := s.spec.wire != nil && !s.spec.wire.equal(sp.wire)
 	s.spec = sp
-
 	if rewired {
 		for addr, t := range s.members {
-			s.members[addr] = newTarget(s.options, &s.spec.wire, t.Endpoint, t.control)
+			s.members[addr] = newTarget(s.options, sp.wire, t.Endpoint, t.control)
 			t.retire()
 		}
 	}
-	was := s.subsets
-	s.subsets = make(map[string]*subset, len(sp.subsets)+1)
-	for _, sub := range append([]Subset{{}}, sp.subsets...) {
-		kept := was[sub.Name]
-		if kept == nil || repolicied || !maps.Equal(kept.labels, sub.Labels) {
-			env := balancer.Env{Service: s.name, Subset: sub.Name, Seed: s.options.draw()}
-			kept = newSubset(sub.Name, sub.Labels, sp.policy, env)
-		}
-		s.subsets[sub.Name] = kept
+	for _, c := range append([]Subset{{}}, sp.subsets...) {
+		subsets[c.Name].configure(c.Labels, sp.policy, func() balancer.Env {
+			return balancer.Env{Service: s.name, Subset: c.Name, Seed: s.options.draw()}
+		})
 	}
-	s.buildLocked()
-	for name, old := range was {
-		if s.subsets[name] != old {
-			old.orphan()
-		}
-	}
+	return s.buildLocked(now, true)
 }
 
-// watchLocked starts the resolver, in the place of another one if there was.
-// The members stay until the new one answers.
-func (s *service) watchLocked(r discovery.Resolver) {
-	if s.watch != nil {
-		if s.spec.resolver == r {
-			return
-		}
-		s.watch.cancel()
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &watch{cancel: cancel}
-	s.watch = w
-	s.wg.Go(func() {
-		for infos, err := range r.Watch(ctx) {
-			if ctx.Err() != nil {
-				return
-			}
-			s.heard(w, infos, err)
-		}
-	})
-}
-
-// heard takes note of what a resolver said. An error leaves what was.
-func (s *service) heard(w *watch, infos []endpoint.Info, err error) {
-	now := time.Now()
-	var recovered error
-	s.mu.Lock()
-	if err != nil {
-		if w.cause == nil {
-			w.cause, w.since = err, now
-		}
-	} else {
-		recovered, w.cause, w.since = w.cause, nil, now
-		w.latest, w.pending = infos, true
-	}
-	s.mu.Unlock()
+// heard is told what the resolver said.
+func (s *service) heard(infos []endpoint.Info, err, recovered error) {
 	switch {
 	case err != nil:
 		s.options.logger.Warn("discovery failed, known endpoints stay in use", "service", s.name, "error", err)
@@ -155,7 +127,7 @@ func (s *service) heard(w *watch, infos []endpoint.Info, err error) {
 	s.changed()
 }
 
-// changed asks for a new generation. It never blocks.
+// changed asks for new generations. It never blocks.
 func (s *service) changed() {
 	select {
 	case s.kick <- struct{}{}:
@@ -163,57 +135,63 @@ func (s *service) changed() {
 	}
 }
 
-func (s *service) rebuildOnKick(ctx context.Context) {
+func (s *service) rebuildOnKick() {
 	for {
 		select {
-		case <-ctx.Done():
+		case <-s.ctx.Done():
 			return
 		case <-s.kick:
-			s.mu.Lock()
-			s.buildLocked()
-			s.mu.Unlock()
+			for _, report := range s.build() {
+				report()
+			}
 		}
 	}
 }
 
-// buildLocked takes over what discovery said and makes a generation of it
-// for every subset.
-func (s *service) buildLocked() {
-	answered := s.watch.pending
-	if answered {
-		s.membersLocked(s.watch.latest)
-		s.watch.latest, s.watch.pending = nil, false
-	}
-	members := slices.SortedFunc(maps.Values(s.members), func(a, b *target) int {
-		return cmp.Compare(a.Addr(), b.Addr())
-	})
-	for _, sub := range s.subsets {
-		sub.supersede(members, s.watch.cause)
-	}
-	if answered && !s.answeredBefore() {
-		close(s.answered)
-	}
+func (s *service) build() []func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := *s.view.Load()
+	return s.buildLocked(&now, false)
 }
 
-// answeredBefore reports whether the first set of discovery is in use.
-func (s *service) answeredBefore() bool {
-	select {
-	case <-s.answered:
-		return true
-	default:
-		return false
+// buildLocked takes over what discovery said and makes a generation of it
+// for every subset. If there is nothing new but trouble, pickers stay.
+func (s *service) buildLocked(v *view, anew bool) (reports []func()) {
+	infos, fresh, cause := v.watch.take()
+	if fresh {
+		reports = s.membersLocked(infos)
 	}
+	if !fresh && !anew {
+		for _, sub := range v.subsets {
+			sub.blame(cause)
+		}
+		return nil
+	}
+	v.members = slices.SortedFunc(maps.Values(s.members), func(a, b *target) int {
+		return cmp.Compare(a.Addr(), b.Addr())
+	})
+	for _, sub := range v.subsets {
+		sub.rebuild(v.members, cause)
+	}
+	s.view.Store(v)
+	if fresh {
+		v.watch.use()
+	}
+	return reports
 }
 
 // membersLocked makes infos the members: those with a known address keep
 // their endpoint, those that are gone retire. An info that is not valid, or
 // has the address of one before it, is left out.
-func (s *service) membersLocked(infos []endpoint.Info) {
+func (s *service) membersLocked(infos []endpoint.Info) (reports []func()) {
 	now := time.Now()
 	next := make(map[string]*target, len(infos))
 	for _, info := range infos {
 		if err := info.Validate(); err != nil {
-			s.options.logger.Warn("endpoint left out", "service", s.name, "addr", info.Addr, "error", err)
+			reports = append(reports, func() {
+				s.options.logger.Warn("endpoint left out", "service", s.name, "addr", info.Addr, "error", err)
+			})
 			continue
 		}
 		if next[info.Addr] != nil {
@@ -222,7 +200,7 @@ func (s *service) membersLocked(infos []endpoint.Info) {
 		t := s.members[info.Addr]
 		if t == nil {
 			e, c := endpoint.New(info, now)
-			t = newTarget(s.options, &s.spec.wire, e, c)
+			t = newTarget(s.options, s.spec.wire, e, c)
 		} else if !t.Info().Equal(info) {
 			t.control.SetInfo(info, now)
 		}
@@ -235,56 +213,54 @@ func (s *service) membersLocked(infos []endpoint.Info) {
 		}
 	}
 	s.members = next
+	return reports
 }
 
 // orphan lets no call wait for an endpoint any more.
 func (s *service) orphan() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sub := range s.subsets {
+	for _, sub := range s.view.Load().subsets {
 		sub.orphan()
 	}
 }
 
-// close stops watching and retires the endpoints. Calls in flight go on.
+// close stops what runs for the service and retires its endpoints. Calls in
+// flight go on. It waits for nothing; wait does.
 func (s *service) close() {
 	s.orphan()
+	s.stop()
 	s.mu.Lock()
-	s.watch.cancel()
+	defer s.mu.Unlock()
 	for _, t := range s.members {
 		t.retire()
 	}
-	s.mu.Unlock()
-	s.stop()
-	s.wg.Wait()
+	select {
+	case <-s.gone:
+	default:
+		close(s.gone)
+	}
+}
+
+// wait returns when everything that ran for the closed service has ended, or
+// ctx has.
+func (s *service) wait(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // closeIdle closes the idle connections to all endpoints.
 func (s *service) closeIdle() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.members {
+	for _, t := range s.view.Load().members {
 		t.closeIdle()
 	}
-}
-
-// budget returns the retry budget of the service for a policy: one for all
-// its routes with the same policy, kept across configurations.
-func (s *service) budget(p retry.BudgetPolicy) *retry.Budget {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p = p.Effective()
-	b := s.budgets[p]
-	if b == nil {
-		b = retry.NewBudget(p)
-		s.budgets[p] = b
-	}
-	return b
-}
-
-// subset returns the subset of the name, the whole service for "".
-func (s *service) subset(name string) *subset {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.subsets[name]
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -87,8 +88,9 @@ type DiscoveryState struct {
 	Resolver string `json:"resolver"`
 	// Answered is true once the resolver has given a set.
 	Answered bool `json:"answered"`
-	// Since is when it last answered or began to fail, whichever is the case.
-	Since time.Time `json:"since"`
+	// Since is when it last answered or began to fail, whichever is the case,
+	// zero while it has done neither.
+	Since time.Time `json:"since,omitzero"`
 	// Error is the first failure since the last set, empty if there is none.
 	Error string `json:"error,omitempty"`
 }
@@ -143,7 +145,9 @@ type RouteState struct {
 	Split   []DestinationState `json:"split,omitempty"`
 	Sticky  *match.Key         `json:"sticky,omitempty"`
 	Filters routing.Filters    `json:"filters,omitzero"`
-	Calls   CallCounts         `json:"calls"`
+	// Policies are the route's own, before what it inherits.
+	Policies Policies   `json:"policies,omitzero"`
+	Calls    CallCounts `json:"calls"`
 }
 
 // DestinationState is one part of a split.
@@ -189,29 +193,33 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	if c.TLS != nil {
 		out.ServerName = c.TLS.ServerName
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out.Discovery = s.watch.state(c.Resolver, s.answeredBefore())
-	for _, t := range s.members {
+	v := s.view.Load()
+	out.Discovery = v.watch.state()
+	for _, t := range v.members {
 		out.Endpoints = append(out.Endpoints, stateOf(t.Endpoint))
 	}
-	slices.SortFunc(out.Endpoints, func(a, b EndpointState) int { return cmp.Compare(a.Addr, b.Addr) })
 	for _, sub := range c.Subsets {
-		g := s.subsets[sub.Name].gen.Load()
+		g := p.drafts[s.name][sub.Name].gen.Load()
 		out.Subsets = append(out.Subsets, SubsetState{
 			Name: sub.Name, Labels: maps.Clone(sub.Labels), Endpoints: g.known, Available: g.known - g.held,
 		})
 	}
-	for bp, b := range s.budgets {
-		out.Budgets = append(out.Budgets, BudgetState{bp, b.Stats()})
+	for key, b := range p.budgets {
+		if key.service == s.name {
+			out.Budgets = append(out.Budgets, BudgetState{key.policy, b.Stats()})
+		}
 	}
+	slices.SortFunc(out.Budgets, func(a, b BudgetState) int {
+		return cmp.Or(cmp.Compare(a.Ratio, b.Ratio), cmp.Compare(a.MinPerSecond, b.MinPerSecond))
+	})
 	return out
 }
 
-func (w *watch) state(r any, answered bool) DiscoveryState {
-	d := DiscoveryState{Resolver: fmt.Sprintf("%T", r), Answered: answered, Since: w.since}
-	if w.cause != nil {
-		d.Error = w.cause.Error()
+func (w *watch) state() DiscoveryState {
+	d := DiscoveryState{Resolver: fmt.Sprintf("%T", w.resolver), Answered: w.inUse()}
+	cause, since := w.status()
+	if d.Since = since; cause != nil {
+		d.Error = cause.Error()
 	}
 	return d
 }
@@ -233,10 +241,10 @@ func stateOf(e *endpoint.Endpoint) EndpointState {
 func (r *route) state(c *Route) RouteState {
 	s := RouteState{
 		Name: r.name, Match: redactMatches(c.Match), Sticky: clonePtr(c.Sticky), Filters: redactFilters(c.Filters),
-		Calls: r.stats.snapshot(),
+		Policies: c.Policies.clone(), Calls: r.stats.snapshot(),
 	}
 	for i, d := range r.dests {
-		s.Split = append(s.Split, DestinationState{c.Split[i], d.policies.effective(), d.calls.Load()})
+		s.Split = append(s.Split, DestinationState{c.Split[i], d.policies.effective(), r.calls[i].Load()})
 	}
 	return s
 }
@@ -251,8 +259,14 @@ func (p Policies) effective() Policies {
 	return p
 }
 
-// describe names a policy by its type and what is set in it.
-func describe(v any) string { return fmt.Sprintf("%T%+v", v, v) }
+// describe names what is plugged in by its type and, where that is plain
+// data, by what is set in it. What a pointer leads to may be changing.
+func describe(v any) string {
+	if reflect.TypeOf(v).Kind() == reflect.Pointer {
+		return fmt.Sprintf("%T", v)
+	}
+	return fmt.Sprintf("%T%+v", v, v)
+}
 
 func version() string {
 	const path = "github.com/tulle-mesh/tulle"

@@ -1,8 +1,10 @@
 package tulle
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"sync/atomic"
 
 	"github.com/tulle-mesh/tulle/balancer"
@@ -10,15 +12,15 @@ import (
 )
 
 // subset is a part of a service that calls are balanced over: the whole of
-// it, or the endpoints with certain labels. Calls read its generation; only
-// the service, under its mutex, replaces it.
+// it, or the endpoints with certain labels. It stays the same object for as
+// long as configurations have it. Calls read its generation; only the
+// service, under its mutex, replaces that.
 type subset struct {
 	name     string // "" is the whole service
+	gen      atomic.Pointer[generation]
 	labels   map[string]string
 	policy   balancer.Policy
 	balancer balancer.Balancer
-	observer balancer.Observer // the balancer, if it wants to learn
-	gen      atomic.Pointer[generation]
 }
 
 // generation is membership × availability at one moment, immutable. A call
@@ -26,10 +28,13 @@ type subset struct {
 type generation struct {
 	// picker is nil where there is nothing to pick.
 	picker balancer.Picker
+	// observer is the balancer that made the picker, if it wants to learn.
+	observer balancer.Observer
 	// targets leads from what was picked to the way there.
 	targets map[*endpoint.Endpoint]*target
-	// known and notReady count members; cause is the first error of
-	// discovery since it last answered. They explain a nil picker.
+	// known counts members, held those of them that are held back; cause is
+	// the first error of discovery since it last answered. They explain a
+	// nil picker.
 	known, held int
 	cause       error
 	// superseded is closed when there is a newer generation. It is nil in
@@ -38,38 +43,57 @@ type generation struct {
 }
 
 // newSubset returns a subset that has nothing to pick yet.
-func newSubset(name string, labels map[string]string, p balancer.Policy, env balancer.Env) *subset {
-	s := &subset{name: name, labels: maps.Clone(labels), policy: p, balancer: p.New(env)}
-	s.observer, _ = s.balancer.(balancer.Observer)
+func newSubset(name string) *subset {
+	s := &subset{name: name}
 	s.gen.Store(&generation{superseded: make(chan struct{})})
 	return s
 }
 
-// supersede makes a generation of members, in order of address, and wakes
-// those who waited for it.
-func (s *subset) supersede(members []*target, cause error) {
-	if s.gen.Load().superseded == nil {
-		return
+// configure takes over labels and policy. An equal policy keeps its balancer
+// and with it what that has learnt.
+func (s *subset) configure(labels map[string]string, p balancer.Policy, env func() balancer.Env) {
+	s.labels = maps.Clone(labels)
+	if s.balancer == nil || s.policy != p {
+		s.policy, s.balancer = p, p.New(env())
 	}
-	g := &generation{cause: cause, superseded: make(chan struct{})}
-	g.targets = make(map[*endpoint.Endpoint]*target, len(members))
-	usable := make([]*endpoint.Endpoint, 0, len(members))
+}
+
+// rebuild makes a generation of members, in order of address, and wakes those
+// who waited for it. Of endpoints with different priorities those are picked
+// that have the best of which any is available.
+func (s *subset) rebuild(members []*target, cause error) {
+	g := &generation{cause: cause, targets: make(map[*endpoint.Endpoint]*target, len(members))}
+	best := uint32(math.MaxUint32)
 	for _, t := range members {
-		if !t.Info().Has(s.labels) {
+		info := t.Info()
+		if !info.Has(s.labels) {
 			continue
 		}
 		g.known++
 		if t.Available() {
-			usable = append(usable, t.Endpoint)
+			best = min(best, info.Priority)
 			g.targets[t.Endpoint] = t
 		}
 	}
-	g.held = g.known - len(usable)
+	g.held = g.known - len(g.targets)
+	usable := make([]*endpoint.Endpoint, 0, len(g.targets))
+	for _, t := range members {
+		if g.targets[t.Endpoint] == t && t.Info().Priority == best {
+			usable = append(usable, t.Endpoint)
+		}
+	}
 	if len(usable) > 0 {
 		g.picker = s.balancer.Update(usable)
 	}
-	old := s.gen.Swap(g)
-	close(old.superseded)
+	g.observer, _ = s.balancer.(balancer.Observer)
+	s.supersede(g)
+}
+
+// blame makes a generation that differs in its cause only.
+func (s *subset) blame(cause error) {
+	g := *s.gen.Load()
+	g.cause = cause
+	s.supersede(&g)
 }
 
 // orphan makes the present generation the last: calls under way may still
@@ -84,6 +108,18 @@ func (s *subset) orphan() {
 	s.gen.Store(&g)
 	close(old.superseded)
 }
+
+func (s *subset) supersede(g *generation) {
+	old := s.gen.Load()
+	if old.superseded == nil {
+		return
+	}
+	g.superseded = make(chan struct{})
+	s.gen.Store(g)
+	close(old.superseded)
+}
+
+var errNoneKnown = errors.New("none is known")
 
 // why says in words why there is nothing to pick, with the first cause.
 func (g *generation) why() error {

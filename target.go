@@ -17,25 +17,29 @@ type target struct {
 	// rt is the transport within the attempt middleware.
 	rt        http.RoundTripper
 	transport *http.Transport
+	wire      *wire
 	// retired is set once no new call should come here. Calls in flight
 	// end, and with the last of them goes the last connection.
 	retired atomic.Bool
 }
 
-// linger is how long after the last call a retired target closes idle
+// linger is how long after a call a retired target closes idle
 // connections once more: HTTP/2 counts a connection as busy for a moment
 // after the end of its last body.
 const linger = time.Second
 
 func newTarget(o *options, w *wire, e *endpoint.Endpoint, c *endpoint.Control) *target {
-	t := &target{Endpoint: e, control: c, transport: newTransport(o, w, e)}
+	t := &target{Endpoint: e, control: c, wire: w, transport: newTransport(o, w, e)}
 	t.rt = chain(o.perAttempt, t.transport)
 	return t
 }
 
 // end takes an attempt out of flight.
 func (t *target) end() {
-	if t.control.End() == 0 && t.retired.Load() {
+	t.control.End()
+	if t.retired.Load() {
+		// Whether others are in flight here cannot be told: after a change of
+		// wire the endpoint counts those of its new target as well.
 		t.closeIdle()
 		time.AfterFunc(linger, t.closeIdle)
 	}
@@ -52,7 +56,5 @@ func (t *target) closeIdle() {
 func (t *target) retire() {
 	t.retired.Store(true)
 	t.closeIdle()
-	if t.InFlight() == 0 {
-		time.AfterFunc(linger, t.closeIdle)
-	}
+	time.AfterFunc(linger, t.closeIdle)
 }

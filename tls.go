@@ -16,8 +16,8 @@ type TLS struct {
 	RootCAs *x509.CertPool
 	// Certificates are those that the mesh shows when it is asked for one.
 	Certificates []tls.Certificate
-	// MinVersion is the lowest version of TLS spoken, a constant of
-	// crypto/tls. Zero means TLS 1.2.
+	// MinVersion is the lowest version of TLS spoken: tls.VersionTLS12, which
+	// zero means, or tls.VersionTLS13.
 	MinVersion uint16
 }
 
@@ -39,6 +39,7 @@ func (t *TLS) config(base *tls.Config, p Protocol) *tls.Config {
 	if t == nil {
 		return c
 	}
+	c.InsecureSkipVerify, c.VerifyConnection = false, nil
 	if t.ServerName != "" {
 		c.ServerName = t.ServerName
 	}
@@ -48,7 +49,7 @@ func (t *TLS) config(base *tls.Config, p Protocol) *tls.Config {
 	if len(t.Certificates) > 0 {
 		c.Certificates = slices.Clone(t.Certificates)
 	}
-	c.MinVersion = max(c.MinVersion, t.MinVersion)
+	c.MinVersion = max(c.MinVersion, t.MinVersion, tls.VersionTLS12)
 	return c
 }
 
@@ -60,6 +61,7 @@ func (t *TLS) equal(o *TLS) bool {
 	return t.ServerName == o.ServerName && t.MinVersion == o.MinVersion &&
 		(t.RootCAs == o.RootCAs || t.RootCAs != nil && o.RootCAs != nil && t.RootCAs.Equal(o.RootCAs)) &&
 		slices.EqualFunc(t.Certificates, o.Certificates, func(a, b tls.Certificate) bool {
-			return a.PrivateKey == b.PrivateKey && slices.EqualFunc(a.Certificate, b.Certificate, slices.Equal)
+			// The certificate names its key.
+			return slices.EqualFunc(a.Certificate, b.Certificate, slices.Equal)
 		})
 }

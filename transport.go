@@ -34,12 +34,10 @@ func (t *transport) RoundTrip(in *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections closes the idle connections to endpoints and those of
-// the transport for unknown hosts.
+// the transport for unknown hosts, and tells call middleware to do the same.
 func (t *transport) CloseIdleConnections() {
-	for _, s := range t.plan.Load().services {
-		s.closeIdle()
-	}
-	closeIdle(t.options.base)
+	closeIdle(t.around)
+	spine{(*Mesh)(t)}.CloseIdleConnections()
 }
 
 func closeIdle(rt http.RoundTripper) {
@@ -53,34 +51,50 @@ type spine struct{ m *Mesh }
 
 func (s spine) RoundTrip(in *http.Request) (*http.Response, error) {
 	c := CallFrom(in.Context())
-	if c == nil || c.mesh != s.m || c.entered {
-		// A middleware dropped the context, or came a second time.
+	if c == nil || c.mesh != s.m || !c.entered.CompareAndSwap(false, true) {
+		// A middleware dropped the context, or comes a second time.
 		return s.m.carry(nil, in)
 	}
-	c.entered = true
 	return s.m.carry(c, in)
 }
 
-func (s spine) CloseIdleConnections() { (*transport)(s.m).CloseIdleConnections() }
+func (s spine) CloseIdleConnections() {
+	for _, service := range s.m.plan.Load().services {
+		service.closeIdle()
+	}
+	closeIdle(s.m.options.base)
+}
 
 // carry takes a request to where the plan says. c is its call if call
 // middleware made one; a call that only passes through needs none.
 func (m *Mesh) carry(c *Call, in *http.Request) (*http.Response, error) {
 	p := m.plan.Load()
-	route, dest, prefix := p.aim(in, m.options.draw)
-	if route == nil || dest == nil && !route.answers() {
-		return m.unknown(p, route, prefix, in)
+	to := p.aim(in, m.options.draw)
+	if to.dest == nil && (to.route == nil || !to.route.answers()) {
+		return m.unknown(p, to, in)
 	}
 	if c == nil {
-		c = &Call{mesh: m, parent: in.Context(), in: in, start: time.Now()}
+		c = &Call{mesh: m, parent: in.Context(), start: time.Now()}
 	}
-	c.route, c.dest, c.prefix = route, dest, prefix
+	c.route, c.dest, c.part, c.prefix = to.route, to.dest, to.part, to.prefix
 	return c.run(in)
 }
 
-// unknown passes a call on to a host that no service has, or refuses it.
-func (m *Mesh) unknown(p *plan, r *route, prefix string, in *http.Request) (*http.Response, error) {
-	if p.refuse != nil && r == nil && in.URL != nil && in.URL.Host != "" {
+// unknown passes a call on to a host that no service has, or refuses it. A
+// route may still change it, and counts it up to its headers.
+func (m *Mesh) unknown(p *plan, to aim, in *http.Request) (*http.Response, error) {
+	if to.route != nil {
+		m.passed.Add(1)
+		to.route.stats.begin()
+		resp, err := to.route.filters.RoundTrip(m.options.base, in, to.prefix)
+		status := 0
+		if resp != nil {
+			status = resp.StatusCode
+		}
+		to.route.stats.end(status, outcome.NoReason)
+		return resp, err
+	}
+	if p.refuse != nil && in.URL != nil && in.URL.Host != "" {
 		m.refused.Add(1)
 		if p.refuse.Mode == outcome.Enforce {
 			closeBody(in)
@@ -88,10 +102,7 @@ func (m *Mesh) unknown(p *plan, r *route, prefix string, in *http.Request) (*htt
 		}
 	}
 	m.passed.Add(1)
-	if r == nil {
-		return m.options.base.RoundTrip(in)
-	}
-	return r.filters.RoundTrip(m.options.base, in, prefix)
+	return m.options.base.RoundTrip(in)
 }
 
 func closeBody(in *http.Request) {

@@ -1,9 +1,11 @@
 package tulle
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,15 +62,15 @@ func (c Config) validateServices(f *faults) {
 func (s Service) validate(f *faults) {
 	if s.Resolver == nil {
 		f.add("resolver: is missing")
-	} else {
-		comparable(f, "resolver", s.Resolver)
-		validator(f, "resolver", s.Resolver)
 	}
-	comparable(f, "balancer", s.Balancer)
-	validator(f, "balancer", s.Balancer)
-	comparable(f, "classifier", s.Classifier)
+	plugged(f, "resolver", s.Resolver)
+	plugged(f, "balancer", s.Balancer)
+	plugged(f, "classifier", s.Classifier)
 	if s.Protocol > H2C {
 		f.add("protocol: %d is unknown", s.Protocol)
+	}
+	if s.TLS != nil && !slices.Contains([]uint16{0, tls.VersionTLS12, tls.VersionTLS13}, s.TLS.MinVersion) {
+		f.add("tls.minVersion: %#x is neither TLS 1.2 nor 1.3", s.TLS.MinVersion)
 	}
 	if s.Protocol == H2C && s.TLS != nil {
 		f.add("protocol: h2c is without TLS, but tls is present")
@@ -137,8 +139,19 @@ func (c Config) validateRoutes(f *faults) {
 			}
 			r.Policies.or(s.Policies).or(c.Policies).validateTogether(f)
 		}
-		if len(r.Split) == 0 {
-			r.Policies.or(c.Policies).validateTogether(f)
+		if len(r.Split) > 0 {
+			if _, err := routing.NewSplit(make([]uint32, len(r.Split))); err != nil {
+				f.join("split", err)
+			}
+			continue
+		}
+		seen := map[string]bool{}
+		for _, s := range slices.Concat(c.Services, []Service{{}}) {
+			// Once for each pair of limits, not for each service.
+			if p := r.Policies.or(s.Policies).or(c.Policies); !seen[p.together()] {
+				seen[p.together()] = true
+				p.validateTogether(f)
+			}
 		}
 	}
 	if _, err := routing.Compile(rules); err != nil {
@@ -155,9 +168,16 @@ func (p Policies) validate(f *faults) {
 }
 
 func (p Policies) validateTogether(f *faults) {
-	if p.Retry != nil && p.Timeout > 0 && p.Retry.PerTry > p.Timeout {
-		f.add("retry.perTry: %v exceeds timeout %v", p.Retry.PerTry, p.Timeout)
+	if fault := p.together(); fault != "" {
+		f.add("%s", fault)
 	}
+}
+
+func (p Policies) together() (fault string) {
+	if p.Retry != nil && p.Timeout > 0 && p.Retry.PerTry > p.Timeout {
+		return fmt.Sprintf("retry.perTry: %v exceeds timeout %v", p.Retry.PerTry, p.Timeout)
+	}
+	return ""
 }
 
 // or fills in from the next wider policies what p leaves unset.
@@ -187,15 +207,19 @@ func (s Service) hasSubset(name string) bool {
 	return false
 }
 
-func comparable(f *faults, path string, v any) {
-	if v != nil && !reflect.ValueOf(v).Comparable() {
+// plugged reports faults of what a user plugs in: that it is a nil pointer,
+// that it cannot be compared, and what it says itself.
+func plugged(f *faults, path string, v any) {
+	switch r := reflect.ValueOf(v); {
+	case !r.IsValid():
+	case r.Kind() == reflect.Pointer && r.IsNil():
+		f.add("%s: is a nil %T", path, v)
+	case !r.Comparable():
 		f.add("%s: a %T cannot be compared, use a pointer to it", path, v)
-	}
-}
-
-func validator(f *faults, path string, v any) {
-	if val, ok := v.(interface{ Validate() error }); ok {
-		f.join(path, val.Validate())
+	default:
+		if val, ok := v.(interface{ Validate() error }); ok {
+			f.join(path, val.Validate())
+		}
 	}
 }
 

@@ -71,8 +71,6 @@ func (q *Query) Avoids(e *endpoint.Endpoint) bool { return slices.Contains(q.Avo
 type Env struct {
 	// Service and Subset name the set; Subset is "" for the whole service.
 	Service, Subset string
-	// Region and Zone are the caller's own.
-	Region, Zone string
 	// Seed differs between balancers and processes; with the same seed a
 	// Balancer makes the same choices.
 	Seed uint64

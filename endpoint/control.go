@@ -101,6 +101,15 @@ func (c *Control) Count(failed bool) {
 	c.ep.ok.Add(1)
 }
 
+// Amend counts an attempt as failed after all. counted says that it was
+// counted as good before.
+func (c *Control) Amend(counted bool) {
+	if counted {
+		c.ep.ok.Add(^uint64(0))
+	}
+	c.ep.failed.Add(1)
+}
+
 // Report takes over a load report that came at now.
 func (c *Control) Report(r LoadReport, now time.Time) {
 	c.ep.load.Store(&Load{LoadReport: r, At: now})

@@ -2,7 +2,7 @@ package retry
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"math/bits"
 	"net/http"
 	"time"
 )
@@ -52,12 +52,13 @@ func (b Backoff) effective() Backoff {
 	return b
 }
 
-// draw returns the wait before retry n, which counts from 1.
-func (b *Backoff) draw(n int) time.Duration {
+// draw returns the wait before retry n, which counts from 1, by chance.
+func (b *Backoff) draw(n int, chance uint64) time.Duration {
 	ceiling := b.Max
 	// Base<<(n-1) may overflow; Max>>(n-1) cannot.
 	if shift := n - 1; b.Base <= b.Max>>shift {
 		ceiling = b.Base << shift
 	}
-	return rand.N(max(1, ceiling))
+	wait, _ := bits.Mul64(chance, uint64(max(1, ceiling)))
+	return time.Duration(wait)
 }

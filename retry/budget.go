@@ -35,7 +35,7 @@ type BudgetPolicy struct {
 
 // faults returns every fault of the policy.
 func (p BudgetPolicy) faults(prefix string) (faults []error) {
-	if math.IsNaN(p.Ratio) || p.Ratio > 1 {
+	if math.IsNaN(p.Ratio) || math.IsInf(p.Ratio, 0) || p.Ratio > 1 {
 		faults = append(faults, fmt.Errorf("%sratio: %v is not at most 1", prefix, p.Ratio))
 	}
 	if p.MinPerSecond > 1_000_000 {

@@ -173,7 +173,7 @@ func (c *call) delay(n int, resp *http.Response, o outcome.Outcome) (time.Durati
 	}
 	// On top of what was asked for, or all who were sent away would be back at
 	// the same moment.
-	if d := asked + p.Backoff.draw(n); d >= asked {
+	if d := asked + p.Backoff.draw(n, c.loop.chance()); d >= asked {
 		return d, true
 	}
 	return math.MaxInt64, true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -24,6 +25,9 @@ type Options struct {
 	Budget *Budget
 	// Counters is where the loop counts; nil is a place of its own.
 	Counters *Counters
+	// Draw is the source of chance for waits, called by many goroutines at
+	// once; nil is the generator of the Go runtime.
+	Draw func() uint64
 }
 
 // Loop makes the attempts of calls. It is immutable and safe for concurrent
@@ -37,6 +41,7 @@ type Loop struct {
 	perTry   time.Duration // enforced
 	budget   *Budget
 	counters *Counters
+	chance   func() uint64
 	errTry   TimeoutError
 	errCall  TimeoutError
 }
@@ -48,7 +53,7 @@ func New(o Options) (*Loop, error) {
 	if o.Timeout < 0 {
 		faults = append(faults, fmt.Errorf("timeout: %v is negative", o.Timeout))
 	}
-	l := &Loop{timeout: o.Timeout, budget: o.Budget, counters: o.Counters}
+	l := &Loop{timeout: o.Timeout, budget: o.Budget, counters: o.Counters, chance: o.Draw}
 	if o.Policy != nil {
 		faults = append(faults, o.Policy.Validate())
 		if o.Timeout > 0 && o.Policy.PerTry > o.Timeout {
@@ -72,6 +77,9 @@ func New(o Options) (*Loop, error) {
 	}
 	if l.counters == nil {
 		l.counters = new(Counters)
+	}
+	if l.chance == nil {
+		l.chance = rand.Uint64
 	}
 	l.errTry = TimeoutError{Limit: l.policy.PerTry, PerTry: true}
 	l.errCall = TimeoutError{Limit: l.timeout}

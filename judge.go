@@ -1,0 +1,113 @@
+package tulle
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/tulle-mesh/tulle/outcome"
+)
+
+// judge accounts for the attempt at the headers, once: with the endpoint, the
+// service, the balancer and the hooks, in this order.
+func (a *attempt) judge(resp *http.Response, err error) {
+	c, now := a.call, time.Now()
+	a.out = c.dest.judge.Classify(resp, err)
+	r := outcome.Result{At: now, Latency: now.Sub(a.start), Cut: err != nil && a.out.Class != outcome.Connect}
+	if err != nil && a.neutral(now) {
+		a.out.Class = outcome.Neutral
+	}
+	r.Outcome = a.out
+	r.Reported = resp != nil && a.report(resp, now)
+	if a.out.Class != outcome.Neutral {
+		a.target.control.Count(a.out.Class.Failed())
+	}
+	if err == nil {
+		c.dest.service.latency.Record(r.Latency, now)
+	}
+	a.observe(r)
+	if hook := c.mesh.options.hooks.AttemptDone; hook != nil {
+		hook(AttemptDone{Call: c, Attempt: a.n, Endpoint: a.target.Addr(), Result: r, Err: err})
+	}
+}
+
+// judgeEnd accounts for what the end of the body has changed, if anything.
+func (a *attempt) judgeEnd() {
+	end := a.call.dest.judgeEnd
+	if end == nil {
+		return
+	}
+	late := end.ClassifyEnd(a.out, a.resp, a.bodyErr)
+	if late == a.out {
+		return
+	}
+	if late.Class.Failed() && !a.out.Class.Failed() {
+		a.target.control.Amend(a.out.Class != outcome.Neutral)
+	}
+	now := time.Now()
+	a.observe(outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true})
+}
+
+func (a *attempt) observe(r outcome.Result) {
+	if o := a.call.dest.subset.gen.Load().observer; o != nil {
+		o.Observe(a.target.Endpoint, r)
+	}
+}
+
+// An inherited deadline that leaves less than this quantile of the service's
+// latency, or than the floor while there are too few samples, says nothing
+// about the endpoint when it passes.
+const (
+	neutralQuantile = .95
+	neutralSamples  = 50
+	neutralFloor    = 100 * time.Millisecond
+)
+
+// neutral reports whether an error is none of the endpoint's: the caller went
+// away or left too little time, or the request was never a request.
+func (a *attempt) neutral(now time.Time) bool {
+	c := a.call
+	if a.out.Class == outcome.Reset && malformed(c.in) {
+		return true
+	}
+	deadline, expired := expired(c.in, now)
+	if !expired {
+		return c.in.Context().Err() != nil || cancelled(c.in)
+	}
+	enough := neutralFloor
+	if c.dest.service.latency.Count(now) >= neutralSamples {
+		enough = c.dest.service.latency.Quantile(neutralQuantile, now)
+	}
+	return deadline.Sub(a.start) < enough
+}
+
+// expired reports whether the request's own deadline has passed. The old way
+// to cancel, which http.Client still uses for its Timeout beside the new one,
+// may come a moment before.
+func expired(r *http.Request, now time.Time) (deadline time.Time, passed bool) {
+	ctx := r.Context()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return deadline, false
+	}
+	if ctx.Err() != nil {
+		return deadline, errors.Is(ctx.Err(), context.DeadlineExceeded)
+	}
+	return deadline, cancelled(r) && deadline.Sub(now) < time.Millisecond
+}
+
+// cancelled reports whether the caller has used the old way to cancel.
+func cancelled(r *http.Request) bool {
+	select {
+	case <-oldCancel(r):
+		return true
+	default:
+		return false
+	}
+}
+
+func oldCancel(r *http.Request) <-chan struct{} {
+	//lint:ignore SA1019 callers may still set it
+	return r.Cancel
+}
