@@ -217,7 +217,7 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 
 func (w *watch) state() DiscoveryState {
 	d := DiscoveryState{Resolver: fmt.Sprintf("%T", w.resolver), Answered: w.inUse()}
-	cause, since := w.status()
+	since, cause := w.status()
 	if d.Since = since; cause != nil {
 		d.Error = cause.Error()
 	}

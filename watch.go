@@ -76,11 +76,11 @@ func (w *watch) take() (infos []endpoint.Info, fresh bool, cause error) {
 	return infos, fresh, w.cause
 }
 
-// status returns the present cause and since when it is so.
-func (w *watch) status() (cause error, since time.Time) {
+// status returns since when it is as it is, and the present cause.
+func (w *watch) status() (since time.Time, cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.cause, w.since
+	return w.since, w.cause
 }
 
 // use notes that a set is in use.
