@@ -43,8 +43,9 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	return a, nil
 }
 
-// pick chooses a target and says when it did. The first attempt waits for one while there is
-// nothing to pick; a further one does not, for there is a result to return.
+// pick chooses a target and says when it did. The first attempt waits for one
+// while there is nothing to pick; a further one does not, for there is a
+// result to return.
 func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, time.Time, error) {
 	q := balancer.Query{Now: now, Draw: c.mesh.options.draw(), Attempt: n, Avoid: c.tried}
 	q.Hash, q.HasHash = c.route.key(c.in)

@@ -86,12 +86,12 @@ func (m *Mesh) unknown(p *plan, to aim, in *http.Request) (*http.Response, error
 	if to.route != nil {
 		m.passed.Add(1)
 		to.route.stats.begin()
-		resp, err := to.route.filters.RoundTrip(m.options.base, in, to.prefix)
 		status := 0
+		defer func() { to.route.stats.end(status, outcome.NoReason) }()
+		resp, err := to.route.filters.RoundTrip(m.options.base, in, to.prefix)
 		if resp != nil {
 			status = resp.StatusCode
 		}
-		to.route.stats.end(status, outcome.NoReason)
 		return resp, err
 	}
 	if p.refuse != nil && in.URL != nil && in.URL.Host != "" {
