@@ -3,12 +3,14 @@ package tulle
 import (
 	"net/http"
 	"strings"
+
+	"github.com/tulle-mesh/tulle/internal/token"
 )
 
 // malformed reports whether no transport can send the request, so that its
 // failure is not held against an endpoint. It is asked after a failure only.
 func malformed(r *http.Request) bool {
-	if r.URL == nil || r.Header == nil || r.URL.Host == "" || r.Method != "" && !isToken(r.Method) {
+	if r.URL == nil || r.Header == nil || r.URL.Host == "" || r.Method != "" && !token.Is(r.Method) {
 		return true
 	}
 	if r.URL.Scheme != "http" && r.URL.Scheme != "https" {
@@ -30,7 +32,7 @@ func control(c rune) bool { return c < ' ' || c == 0x7f }
 
 func badFields(h http.Header) bool {
 	for name, values := range h {
-		if !isToken(name) {
+		if !token.Is(name) {
 			return true
 		}
 		for _, v := range values {
@@ -40,17 +42,4 @@ func badFields(h http.Header) bool {
 		}
 	}
 	return false
-}
-
-// isToken reports whether s is a token of RFC 9110, 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

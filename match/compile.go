@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tulle-mesh/tulle/internal/token"
 )
 
 // compiler turns a Request into a Matcher and collects the faults on the way.
@@ -31,7 +33,7 @@ func (c *compiler) request(m Request) *Matcher {
 	}
 	for i, method := range m.Methods {
 		switch {
-		case !isToken(method):
+		case !token.Is(method):
 			c.faults.add(fmt.Sprintf("methods[%d]", i), "%q is not a method", method)
 		case slices.Contains(m.Methods[:i], method):
 			c.faults.add(fmt.Sprintf("methods[%d]", i), "%q is listed twice", method)
@@ -65,7 +67,7 @@ func (c *compiler) headerName(path, name string) string {
 	switch {
 	case name == "":
 		c.faults.add(path, "empty")
-	case !isToken(name):
+	case !token.Is(name):
 		c.faults.add(path, "%q is not the name of a header field", name)
 	case strings.EqualFold(name, "Host"):
 		c.faults.add(path, "the host is not a header here; use hosts")
@@ -132,17 +134,4 @@ func several(texts ...string) bool {
 		}
 	}
 	return n > 1
-}
-
-// isToken reports whether s is a token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

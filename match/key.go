@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/internal/token"
 	"github.com/tulle-mesh/tulle/internal/xxh64"
 )
 
@@ -40,7 +41,7 @@ func (k Key) Validate() error {
 	}
 	if k.Cookie != "" {
 		n++
-		if !isToken(k.Cookie) {
+		if !token.Is(k.Cookie) {
 			c.faults.add("cookie", "%q is not the name of a cookie", k.Cookie)
 		}
 	}

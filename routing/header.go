@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
+
+	"github.com/tulle-mesh/tulle/internal/token"
 )
 
 // Field is a header field.
@@ -107,21 +108,8 @@ func (f *faults) fieldName(path, name string) {
 		"Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization":
 		f.add(path, "%q concerns one connection only and cannot be edited", name)
 	default:
-		if !isToken(name) {
+		if !token.Is(name) {
 			f.add(path, "%q is not the name of a header field", name)
 		}
 	}
-}
-
-// isToken reports whether s is a token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

@@ -1,0 +1,18 @@
+// Package token knows the tokens of RFC 9110.
+package token
+
+import "strings"
+
+// Is reports whether s is a token of RFC 9110, section 5.6.2: what methods,
+// and names of header fields and cookies, are made of.
+func Is(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
