@@ -3,6 +3,7 @@ package tulle
 import (
 	"net/http"
 
+	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
@@ -43,7 +44,7 @@ func (p *plan) aim(in *http.Request, draw func() uint64) aim {
 	}
 	// A cohort is all calls with the same key; those without one are spread.
 	// The salt makes cohorts of one route independent of those of another.
-	chance, ok := r.key(in)
+	chance, ok := hash(r.sticky, in)
 	if chance ^= r.salt; !ok {
 		chance = draw()
 	}
@@ -60,12 +61,13 @@ func (p *plan) named(in *http.Request) *route {
 	return hit.Action
 }
 
-// key returns the hash of what calls on the route are bound by.
-func (r *route) key(in *http.Request) (uint64, bool) {
-	if r.sticky == nil {
+// hash returns the hash of the request by a key, if there is one and the
+// request has it.
+func hash(key *match.Key, in *http.Request) (uint64, bool) {
+	if key == nil {
 		return 0, false
 	}
-	return r.sticky.Hash(in)
+	return key.Hash(in)
 }
 
 // answers reports whether the route itself answers its calls.

@@ -40,6 +40,9 @@ type Service struct {
 	Resolver discovery.Resolver
 	// Balancer chooses among the endpoints. Nil is balancer.LeastRequest{}.
 	Balancer balancer.Policy
+	// Key, when present, is what calls are told apart by for policies that
+	// hash, where the route has no Sticky.
+	Key *match.Key
 	// Subsets name parts of the endpoints that routes may send calls to.
 	Subsets []Subset
 	// Protocol is the version of HTTP spoken to the endpoints.
@@ -158,7 +161,7 @@ type Route struct {
 	// the service that has the request's host.
 	Split []Destination `json:"split,omitzero"`
 	// Sticky, when present, binds calls with the same key to the same part
-	// of the split and gives policies that hash something to hash.
+	// of the split, and to the same endpoint where the policy hashes.
 	Sticky *match.Key `json:"sticky,omitzero"`
 	// Filters change requests and responses, or answer in the place of a
 	// service.

@@ -103,6 +103,7 @@ var proofs = [...]struct{ field, proof string }{
 	{"tulle.Service.Connection", ".:TestConnectionLimits"},
 	{"tulle.Service.External", ".:TestHintsTravelInsideOnly"},
 	{"tulle.Service.Hosts", ".:TestHostsOfAService"},
+	{"tulle.Service.Key", ".:TestPoliciesGetTheHashOfTheKey"},
 	{"tulle.Service.MaxWait", ".:TestWaitingInVainTellsTheFirstCause"},
 	{"tulle.Service.Name", ".:TestHostsOfAService"},
 	{"tulle.Service.Policies", ".:TestPoliciesAreInheritedFieldByField"},

@@ -48,7 +48,9 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 // result to return.
 func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, time.Time, error) {
 	q := balancer.Query{Now: now, Draw: c.mesh.options.draw(), Attempt: n, Avoid: c.tried}
-	q.Hash, q.HasHash = c.route.key(c.in)
+	if q.Hash, q.HasHash = hash(c.route.sticky, c.in); !q.HasHash {
+		q.Hash, q.HasHash = hash(c.dest.key, c.in)
+	}
 	for {
 		g := c.dest.subset.gen.Load()
 		if g.picker != nil {

@@ -80,6 +80,7 @@ type destination struct {
 	// judge classifies; judgeEnd is set if it looks at the end as well.
 	judge    outcome.Classifier
 	judgeEnd outcome.EndClassifier
+	key      *match.Key
 	maxWait  time.Duration
 	external bool
 	// traced says that time-outs while dialling are told from others.
@@ -206,7 +207,7 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 	s := p.services[c.Name]
 	d := &destination{
 		service: s, subset: p.drafts[c.Name][subset], policies: policies,
-		judge: c.classifier(), maxWait: c.MaxWait, external: c.External,
+		judge: c.classifier(), key: c.Key, maxWait: c.MaxWait, external: c.External,
 	}
 	d.judgeEnd, _ = d.judge.(outcome.EndClassifier)
 	opts := retry.Options{Policy: policies.Retry, Timeout: max(0, policies.Timeout), Counters: &s.retries, Draw: s.options.draw}
@@ -286,6 +287,7 @@ func (c Config) clone() Config {
 			}
 			s.TLS = &t
 		}
+		s.Key = clonePtr(s.Key)
 		s.Policies = s.Policies.clone()
 	}
 	c.Routes = slices.Clone(c.Routes)

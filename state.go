@@ -59,6 +59,7 @@ type ServiceState struct {
 	External   bool          `json:"external,omitempty"`
 	Balancer   string        `json:"balancer"`
 	Classifier string        `json:"classifier"`
+	Key        *match.Key    `json:"key,omitempty"`
 	Connection Connection    `json:"connection"`
 	MaxWait    time.Duration `json:"maxWait,omitempty"`
 	// Policies are those of calls by the service's own name, after
@@ -185,7 +186,7 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	out := ServiceState{
 		Name: s.name, Hosts: slices.Clone(c.hosts()), Protocol: c.Protocol, TLS: c.TLS != nil, External: c.External,
 		Connection: c.Connection.withDefaults(), MaxWait: c.MaxWait,
-		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()),
+		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()), Key: clonePtr(c.Key),
 		Policies: c.Policies.or(p.config.Policies).effective(),
 		Calls:    s.stats.snapshot(), Retries: s.retries.Stats(),
 		P50: s.latency.Quantile(.5, now), P95: s.latency.Quantile(.95, now),

@@ -66,6 +66,9 @@ func (s Service) validate(f *faults) {
 	plugged(f, "resolver", s.Resolver)
 	plugged(f, "balancer", s.Balancer)
 	plugged(f, "classifier", s.Classifier)
+	if s.Key != nil {
+		f.join("key", s.Key.Validate())
+	}
 	if s.Protocol > H2C {
 		f.add("protocol: %d is unknown", s.Protocol)
 	}
