@@ -1,12 +1,8 @@
 package tulle_test
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,116 +165,6 @@ func TestConfigIsCopied(t *testing.T) {
 		assert.Equal(w, "1", s.Routes[0].Filters.Request.Set[0].Value)
 		assert.Equal(w, "reviews", s.Routes[0].Split[0].Service)
 		assert.Equal(w, 2, s.Services[0].Policies.Retry.Attempts)
-	})
-}
-
-// Calls never fail, hang or race while configurations come and go.
-func TestApplyUnderLoad(t *testing.T) {
-	inBubble(t, func(w *world) {
-		for i := range 4 {
-			w.serve(fmt.Sprintf("10.0.0.%d:80", i+1), tulletest.Step{Delay: time.Millisecond, Body: "ok"})
-		}
-		configs := []tulle.Config{one("10.0.0.1:80", "10.0.0.2:80"), one("10.0.0.3:80"), one("10.0.0.4:80", "10.0.0.1:80")}
-		configs[1].Services[0].Protocol = tulle.H2C
-		configs[2].Services[0].Balancer = balancer.RoundRobin{}
-		configs[2].Services[0].Subsets = []tulle.Subset{{Name: "v1", Labels: map[string]string{"v": "1"}}}
-		configs[2].Services = append(configs[2].Services, tulle.Service{Name: "other", Resolver: at("10.0.0.2:80")})
-		m := w.mesh(configs[0])
-		var wg sync.WaitGroup
-		for range 64 {
-			wg.Go(func() {
-				for range 50 {
-					a, err := get(w.Context(), m, "http://reviews/")
-					if assert.NoError(w, err) {
-						assert.Equal(w, "ok", a.body)
-					}
-				}
-			})
-		}
-		wg.Go(func() {
-			for i := range 60 {
-				time.Sleep(time.Millisecond)
-				assert.NoError(w, m.Apply(configs[i%3]))
-				_ = m.State()
-			}
-		})
-		wg.Wait()
-		s := service(w, m, "reviews")
-		assert.Zero(w, s.Calls.Active)
-		assert.EqualValues(w, 3200, s.Calls.Calls)
-	})
-}
-
-// A call that waits for a service which the new configuration no longer has
-// does not wait for ever.
-func TestCallsDoNotWaitForWhatIsGone(t *testing.T) {
-	inBubble(t, func(w *world) {
-		m := w.mesh(from(newSource()))
-		time.AfterFunc(time.Second, func() { assert.NoError(w, m.Apply(tulle.Config{})) })
-		_, err := get(w.Context(), m, "http://reviews/")
-		assert.Equal(w, outcome.NoEndpoint, asError(w, err).Reason)
-	})
-}
-
-func TestShutdownWaitsForCallsAndRefusesNewOnes(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Body: "to the end", BodyDelay: time.Minute})
-		w.serve("elsewhere:80", tulletest.Step{Body: "untouched"})
-		m := w.mesh(one("10.0.0.1:80"))
-		resp, err := m.Client().Get("http://reviews/")
-		require.NoError(w, err)
-		begin := time.Now()
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			assert.NoError(w, m.Shutdown(w.Context()))
-			assert.Equal(w, time.Minute, time.Since(begin))
-		})
-		synctest.Wait()
-		_, err = do(w.Context(), m, "POST", "http://reviews/", "x")
-		assert.Equal(w, outcome.ShuttingDown, asError(w, err).Reason)
-		assert.Equal(w, "untouched", w.get(m, "http://elsewhere/").body, "others pass as ever")
-		a, err := read(resp, nil)
-		require.NoError(w, err)
-		assert.Equal(w, "to the end", a.body)
-		wg.Wait()
-		assert.NoError(w, m.Shutdown(w.Context()), "once more is nothing")
-		assert.Error(w, m.Apply(tulle.Config{}))
-		assert.True(w, m.State().ShuttingDown)
-	})
-}
-
-func TestShutdownGivesUpWithItsContext(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Body: "late", BodyDelay: time.Hour})
-		m := w.mesh(one("10.0.0.1:80"))
-		resp, err := m.Client().Get("http://reviews/")
-		require.NoError(w, err)
-		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
-		defer cancel()
-		assert.ErrorIs(w, m.Shutdown(ctx), context.DeadlineExceeded)
-		a, err := read(resp, nil)
-		require.NoError(w, err, "the call goes on")
-		assert.Equal(w, "late", a.body)
-	})
-}
-
-func TestReadyNamesWhatIsMissing(t *testing.T) {
-	inBubble(t, func(w *world) {
-		src := newSource()
-		c := from(src)
-		c.Services = append(c.Services, tulle.Service{Name: "there", Resolver: at("10.0.0.9:80")})
-		m := w.mesh(c)
-		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
-		defer cancel()
-		err := m.Ready(ctx)
-		require.ErrorIs(w, err, context.DeadlineExceeded)
-		assert.Contains(w, err.Error(), "reviews")
-		assert.NotContains(w, err.Error(), "there")
-		src.fail(errors.New("no"))
-		synctest.Wait()
-		require.Error(w, m.Ready(ctx), "a failure is no answer")
-		src.set()
-		assert.NoError(w, m.Ready(w.Context()), "an empty set is one, though no endpoint is there")
 	})
 }
 
