@@ -13,7 +13,7 @@ var benchSizes = []int{10, 100, 1000, 10000}
 var benchWeights = map[string]func(int) uint32{"equal": nil, "mixed": func(i int) uint32 { return uint32(1 + i%7) }}
 
 func benchPolicies(b *testing.B, run func(*testing.B, balancer.Policy, *fleet)) {
-	for _, p := range []balancer.Policy{balancer.RoundRobin{}, balancer.LeastRequest{}} {
+	for _, p := range []balancer.Policy{balancer.RoundRobin{}, balancer.Random{}, balancer.LeastRequest{}} {
 		for name, weight := range benchWeights {
 			for _, n := range benchSizes {
 				f := newFleet(n, weight)

@@ -8,6 +8,9 @@
 // whatever becomes of them; take it where calls are alike and proportions
 // matter more than speed.
 //
+// Random is for those who want neither load nor order looked at: the cheapest
+// pick there is, with no state shared by callers.
+//
 // Availability is not a matter of policies: a Picker is only ever given
 // endpoints that may be picked.
 package balancer

@@ -45,3 +45,15 @@ func ExampleLeastRequest_Validate() {
 	// Output:
 	// choices: 1 is not from 2 to 10
 }
+
+func ExampleRandom() {
+	a, _ := endpoint.New(endpoint.Info{Addr: "10.0.0.1:80", Weight: 9}, time.Now())
+	b, _ := endpoint.New(endpoint.Info{Addr: "10.0.0.2:80", Weight: 1}, time.Now())
+	picker := balancer.Random{}.New(balancer.Env{}).Update([]*endpoint.Endpoint{a, b})
+
+	// What was tried is not drawn again while there is something else.
+	ep := picker.Pick(balancer.Query{Draw: 4, Attempt: 2, Avoid: []*endpoint.Endpoint{a}})
+	fmt.Println(ep.Addr())
+	// Output:
+	// 10.0.0.2:80
+}

@@ -43,6 +43,7 @@ func weights(ws ...uint32) func(int) uint32 { return func(i int) uint32 { return
 // policies are held to the contract of Picker.
 var policies = map[string]balancer.Policy{
 	"round robin":              balancer.RoundRobin{},
+	"random":                   balancer.Random{},
 	"least request":            balancer.LeastRequest{},
 	"least request of 5":       balancer.LeastRequest{Choices: 5},
 	"least request of the max": balancer.LeastRequest{Choices: 10},
@@ -62,7 +63,7 @@ var contract = map[string]func(balancer.Policy) error{
 			picker := p.New(balancer.Env{Seed: rnd.Uint64()}).Update(f.eps)
 			seen := map[*endpoint.Endpoint]bool{}
 			for range 50 * len(f.eps) {
-				ep := picker.Pick(balancer.Query{Draw: rnd.Uint64(), Attempt: 1})
+				ep := picker.Pick(balancer.Query{Draw: rnd.Uint64(), Attempt: 1, Hash: rnd.Uint64(), HasHash: rnd.IntN(2) == 0})
 				if !slices.Contains(f.eps, ep) {
 					return fmt.Errorf("%v is not in the set", ep)
 				}
@@ -79,7 +80,9 @@ var contract = map[string]func(balancer.Policy) error{
 			picker := p.New(balancer.Env{Seed: rnd.Uint64()}).Update(f.eps)
 			for range 500 {
 				avoid := pickSome(f.eps, rnd)
-				ep := picker.Pick(balancer.Query{Draw: rnd.Uint64(), Attempt: 2, Avoid: avoid})
+				ep := picker.Pick(balancer.Query{
+					Draw: rnd.Uint64(), Attempt: 2, Avoid: avoid, Hash: rnd.Uint64(), HasHash: rnd.IntN(2) == 0,
+				})
 				if !slices.Contains(f.eps, ep) {
 					return fmt.Errorf("%v is not in the set", ep)
 				}
@@ -106,7 +109,9 @@ var contract = map[string]func(balancer.Policy) error{
 			seed := rnd.Uint64()
 			a, b := p.New(balancer.Env{Seed: seed}).Update(f.eps), p.New(balancer.Env{Seed: seed}).Update(f.eps)
 			for range 200 {
-				q := balancer.Query{Draw: rnd.Uint64(), Avoid: pickSome(f.eps, rnd)}
+				q := balancer.Query{
+					Draw: rnd.Uint64(), Avoid: pickSome(f.eps, rnd), Hash: rnd.Uint64(), HasHash: rnd.IntN(2) == 0,
+				}
 				if a.Pick(q) != b.Pick(q) {
 					return errors.New("different choices")
 				}
@@ -159,7 +164,7 @@ var contract = map[string]func(balancer.Policy) error{
 				for picker := range pickers {
 					for range 200 {
 						draw++
-						ep := picker.Pick(balancer.Query{Draw: draw, Avoid: f.eps[:1]})
+						ep := picker.Pick(balancer.Query{Draw: draw, Avoid: f.eps[:1], Hash: draw, HasHash: draw%2 == 0})
 						if control := f.controls[ep]; control == nil || ep == f.eps[0] {
 							failed.Do(func() { err = errors.New("not of the set") })
 						} else {
@@ -267,7 +272,7 @@ func TestAvoidAHeavyEndpoint(t *testing.T) {
 		if counts[f.eps[0]] > 0 {
 			t.Errorf("%s: took the one to avoid", name)
 		}
-		if name != "round robin" {
+		if name != "round robin" && name != "random" {
 			continue
 		}
 		for i, want := range []int{0, 3000, 1000, 2000} {
