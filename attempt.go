@@ -71,7 +71,7 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 			_ = a.resp.Body.Close()
 		}
 	}()
-	resp, err := a.target.rt.RoundTrip(&a.req)
+	resp, err := a.carry(ctx)
 	a.resp = resp
 	switch {
 	case err != nil:
@@ -90,6 +90,28 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 	followed = true
 	a.hook.Follow(resp, a.req.Method, a)
 	return resp, a.out, nil
+}
+
+// carry takes the attempt's request to the endpoint, unless a fault for
+// attempts comes between.
+func (a *attempt) carry(ctx context.Context) (*http.Response, error) {
+	f := a.call.dest.fault
+	if f == nil || !f.PerAttempt() {
+		return a.target.rt.RoundTrip(&a.req)
+	}
+	abort, err := f.Inject(ctx, a.call.in)
+	if err == nil && abort == nil {
+		return a.target.rt.RoundTrip(&a.req)
+	}
+	closeBody(&a.req)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := abort.Response(&a.req)
+	if err == nil {
+		resp.Header.Set("Proxy-Status", proxyStatus(outcome.FaultInjected))
+	}
+	return resp, err
 }
 
 // repeatable reports whether a method may be repeated whatever became of it,

@@ -130,6 +130,9 @@ func (c *Call) run(in *http.Request) (*http.Response, error) {
 	}()
 	resp, err := c.dest.loop.Do(ctx, in, (*tryer)(c))
 	returned = true
+	if abort, ok := err.(*aborted); ok {
+		return c.abort(abort)
+	}
 	if err != nil {
 		return nil, c.fail(err)
 	}
@@ -154,10 +157,24 @@ func (c *Call) begin() {
 func (c *Call) answer() (*http.Response, error) {
 	closeBody(c.in)
 	resp, reason := c.route.answer(c.in, c.prefix)
+	return c.reply(resp, reason), nil
+}
+
+// abort ends the call as a fault says. The loop has closed the request.
+func (c *Call) abort(a *aborted) (*http.Response, error) {
+	resp, err := a.Response(c.in)
+	if err != nil {
+		return nil, c.fail(&Error{Reason: outcome.FaultInjected, Err: err})
+	}
+	return c.reply(resp, outcome.FaultInjected), nil
+}
+
+// reply ends the call with a response of the mesh's own, and marks it so.
+func (c *Call) reply(resp *http.Response, reason outcome.Reason) *http.Response {
 	resp.Header.Set("Proxy-Status", proxyStatus(reason))
 	c.route.filters.ApplyResponse(resp)
 	c.end(CallDone{Status: resp.StatusCode, Reason: reason})
-	return resp, nil
+	return resp
 }
 
 // proxyStatus returns the field of RFC 9209 that marks a response as the

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/discovery"
+	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
@@ -142,6 +143,9 @@ type Policies struct {
 	Timeout time.Duration `json:"timeout,omitzero"`
 	// Retry repeats attempts that failed.
 	Retry *retry.Policy `json:"retry,omitzero"`
+	// Fault injects trouble, for seeing what it does. A response that it
+	// gives is marked by its Proxy-Status field.
+	Fault *fault.Policy `json:"fault,omitzero"`
 }
 
 // RefuseUnknownHosts is the policy that calls may go to known hosts only.

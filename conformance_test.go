@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
@@ -31,6 +32,7 @@ func TestConformance(t *testing.T) {
 	everything.Services[0].External = true // so that no hint is written
 	observing := everything
 	observing.Policies.Retry = &retry.Policy{Mode: outcome.Observe}
+	observing.Policies.Fault = &fault.Policy{Mode: outcome.Observe, PerAttempt: true, Abort: &fault.Abort{Percent: 100, Status: 503}}
 	filtered := tulle.Config{Routes: []tulle.Route{{Name: "all", Filters: routing.Filters{
 		Response: routing.HeaderEdit{Remove: []string{"X-Never-There"}},
 		Request:  routing.HeaderEdit{Remove: []string{"X-Never-There"}},

@@ -20,6 +20,16 @@ import (
 // proofs names for every field of a Config, wherever in it, a test that fails
 // if the field is ignored, as package directory and function.
 var proofs = [...]struct{ field, proof string }{
+	{"fault.Abort.Percent", "fault:TestShares"},
+	{"fault.Abort.Reset", ".:TestFaultsOfAttempts"},
+	{"fault.Abort.Status", ".:TestFaultsOfCalls"},
+	{"fault.Delay.Duration", ".:TestFaultsOfCalls"},
+	{"fault.Delay.Percent", "fault:TestShares"},
+	{"fault.Policy.Abort", ".:TestFaultsOfCalls"},
+	{"fault.Policy.Delay", ".:TestFaultsOfCalls"},
+	{"fault.Policy.Match", ".:TestFaultsOfCalls"},
+	{"fault.Policy.Mode", ".:TestFaultsOfCalls"},
+	{"fault.Policy.PerAttempt", ".:TestFaultsOfAttempts"},
 	{"match.Key.Cookie", "match:TestKeyHash"},
 	{"match.Key.Header", ".:TestSplitIsStickyByKey"},
 	{"match.Key.Principal", "match:TestKeyHash"},
@@ -89,6 +99,7 @@ var proofs = [...]struct{ field, proof string }{
 	{"tulle.Destination.Service", ".:TestRequestRouting"},
 	{"tulle.Destination.Subset", ".:TestRequestRouting"},
 	{"tulle.Destination.Weight", ".:TestTrafficIsSplitByWeight"},
+	{"tulle.Policies.Fault", ".:TestFaultsAreKeptAndInherited"},
 	{"tulle.Policies.Retry", ".:TestPoliciesAreInheritedFieldByField"},
 	{"tulle.Policies.Timeout", ".:TestErrorsSayWhatWhereAndWhy"},
 	{"tulle.RefuseUnknownHosts.Mode", ".:TestUnknownHostsAreRefusedOrCounted"},

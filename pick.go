@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
 )
@@ -22,7 +23,18 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	// The first attempt begins with its call, which saves a look at the clock,
 	// unless something has come between.
 	now := c.start
-	if n > 1 || c.entered.Load() {
+	if f := c.dest.fault; f != nil && n == 1 && !f.PerAttempt() {
+		// Within the time of the call, and before anything that an endpoint
+		// could be blamed for.
+		abort, err := f.Inject(ctx, c.in)
+		if err != nil {
+			return nil, err
+		}
+		if abort != nil {
+			return nil, &aborted{abort}
+		}
+		now = time.Now()
+	} else if n > 1 || c.entered.Load() {
 		now = time.Now()
 	}
 	picked, now, err := c.pick(ctx, n, now)
@@ -42,6 +54,11 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	picked.control.Begin()
 	return a, nil
 }
+
+// aborted is what the loop returns of a call that a fault ends.
+type aborted struct{ *fault.Abort }
+
+func (*aborted) Error() string { return "injected fault" }
 
 // pick chooses a target and says when it did. The first attempt waits for one
 // while there is nothing to pick; a further one does not, for there is a

@@ -5,11 +5,13 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/internal/xxh64"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -33,9 +35,12 @@ type plan struct {
 	drafts  map[string]map[string]*subset
 	budgets map[budgetKey]*retry.Budget
 	refuse  *RefuseUnknownHosts
+	// own has the destination of each service by its hosts.
+	own map[string]*destination
 	// made has destinations and their like already made for this plan.
-	made   map[destinationKey]*destination
-	byHost map[policiesKey]map[*service]*destination
+	made      map[destinationKey]*destination
+	byHost    map[policiesKey]map[*service]*destination
+	injectors map[*fault.Policy]*fault.Injector
 }
 
 // budgetKey says what calls share a retry budget: those to a service under
@@ -45,10 +50,8 @@ type budgetKey struct {
 	policy  retry.BudgetPolicy
 }
 
-type policiesKey struct {
-	timeout time.Duration
-	retry   *retry.Policy
-}
+// policiesKey is a Policies for looking things up by.
+type policiesKey Policies
 
 type destinationKey struct {
 	service, subset string
@@ -85,14 +88,15 @@ type destination struct {
 	external bool
 	// traced says that time-outs while dialling are told from others.
 	traced bool
+	fault  *fault.Injector
 }
 
 // compile makes a plan of a configuration. It changes nothing that is live.
 func compile(c Config, services map[string]*service, drafts map[string]map[string]*subset, was *plan) (*plan, error) {
 	p := &plan{
 		config: c, services: services, drafts: drafts, refuse: c.RefuseUnknownHosts, byName: map[string]*route{},
-		budgets: map[budgetKey]*retry.Budget{}, made: map[destinationKey]*destination{},
-		byHost: map[policiesKey]map[*service]*destination{},
+		budgets: map[budgetKey]*retry.Budget{}, own: map[string]*destination{}, made: map[destinationKey]*destination{},
+		byHost: map[policiesKey]map[*service]*destination{}, injectors: map[*fault.Policy]*fault.Injector{},
 	}
 	if was == nil {
 		was = &plan{}
@@ -106,6 +110,7 @@ func compile(c Config, services map[string]*service, drafts map[string]map[strin
 		if err != nil {
 			return nil, fmt.Errorf("services[%d] (%s): %w", i, s.Name, err)
 		}
+		p.own[s.Name] = d
 		names = append(names, routing.Rule[*route]{
 			Name: s.Name, Match: []match.Request{{Hosts: s.hosts()}}, Action: &route{dests: []*destination{d}},
 		})
@@ -182,7 +187,7 @@ func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route,
 // destinations returns one destination for every service, which routes with
 // the same policies share.
 func (p *plan) destinations(services map[string]*Service, narrower Policies, was *plan) (map[*service]*destination, error) {
-	key := policiesKey{narrower.Timeout, narrower.Retry}
+	key := policiesKey(narrower)
 	if all := p.byHost[key]; all != nil {
 		return all, nil
 	}
@@ -200,7 +205,7 @@ func (p *plan) destinations(services map[string]*Service, narrower Policies, was
 
 func (p *plan) destination(c *Service, subset string, narrower Policies, was *plan) (*destination, error) {
 	policies := narrower.or(c.Policies).or(p.config.Policies)
-	key := destinationKey{c.Name, subset, policiesKey{policies.Timeout, policies.Retry}}
+	key := destinationKey{c.Name, subset, policiesKey(policies)}
 	if d := p.made[key]; d != nil {
 		return d, nil
 	}
@@ -217,9 +222,34 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 		d.traced = opts.Policy.PerTry > 0 && len(s.options.perAttempt) == 0
 	}
 	var err error
-	d.loop, err = retry.New(opts)
+	if d.loop, err = retry.New(opts); err != nil {
+		return nil, err
+	}
+	if policies.Fault != nil {
+		if d.fault, err = p.injector(policies.Fault, s.options.draw, was); err != nil {
+			return nil, fmt.Errorf("fault: %w", err)
+		}
+		d.traced = d.traced && !d.fault.PerAttempt()
+	}
 	p.made[key] = d
-	return d, err
+	return d, nil
+}
+
+// injector returns what carries out a fault policy, with its counts if there
+// was an equal one.
+func (p *plan) injector(fp *fault.Policy, draw func() uint64, was *plan) (*fault.Injector, error) {
+	if p.injectors[fp] != nil {
+		return p.injectors[fp], nil
+	}
+	for old, i := range was.injectors {
+		if reflect.DeepEqual(old, fp) {
+			p.injectors[fp] = i
+			return i, nil
+		}
+	}
+	i, err := fault.New(*fp, draw)
+	p.injectors[fp] = i
+	return i, err
 }
 
 // budget returns what calls to a service under a policy have to retry with:
@@ -308,6 +338,10 @@ func (p Policies) clone() Policies {
 	if p.Retry = clonePtr(p.Retry); p.Retry != nil {
 		p.Retry.Statuses = slices.Clone(p.Retry.Statuses)
 		p.Retry.On = slices.Clone(p.Retry.On)
+	}
+	if p.Fault = clonePtr(p.Fault); p.Fault != nil {
+		p.Fault.Match = cloneMatches(p.Fault.Match)
+		p.Fault.Delay, p.Fault.Abort = clonePtr(p.Fault.Delay), clonePtr(p.Fault.Abort)
 	}
 	return p
 }

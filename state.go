@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
@@ -82,6 +83,8 @@ type ServiceState struct {
 	// to retry with, one for each different policy.
 	Retries retry.Stats   `json:"retries"`
 	Budgets []BudgetState `json:"budgets,omitempty"`
+	// Faults counts injected ones, of all that the same policy is for.
+	Faults *fault.Stats `json:"faults,omitempty"`
 }
 
 // DiscoveryState is the state of a resolver.
@@ -157,6 +160,8 @@ type DestinationState struct {
 	Policies Policies `json:"policies"`
 	// Calls counts the calls that fell to this part.
 	Calls uint64 `json:"calls"`
+	// Faults counts injected ones, of all that the same policy is for.
+	Faults *fault.Stats `json:"faults,omitempty"`
 }
 
 // State returns a snapshot. It takes no lock that a call needs.
@@ -194,6 +199,7 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	if c.TLS != nil {
 		out.ServerName = c.TLS.ServerName
 	}
+	out.Faults = p.own[c.Name].faults()
 	v := s.view.Load()
 	out.Discovery = v.watch.state()
 	for _, t := range v.members {
@@ -214,6 +220,14 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 		return cmp.Or(cmp.Compare(a.Ratio, b.Ratio), cmp.Compare(a.MinPerSecond, b.MinPerSecond))
 	})
 	return out
+}
+
+func (d *destination) faults() *fault.Stats {
+	if d.fault == nil {
+		return nil
+	}
+	s := d.fault.Stats()
+	return &s
 }
 
 func (w *watch) state() DiscoveryState {
@@ -242,10 +256,10 @@ func stateOf(e *endpoint.Endpoint) EndpointState {
 func (r *route) state(c *Route) RouteState {
 	s := RouteState{
 		Name: r.name, Match: redactMatches(c.Match), Sticky: clonePtr(c.Sticky), Filters: redactFilters(c.Filters),
-		Policies: c.Policies.clone(), Calls: r.stats.snapshot(),
+		Policies: c.Policies.redacted(), Calls: r.stats.snapshot(),
 	}
 	for i, d := range r.dests {
-		s.Split = append(s.Split, DestinationState{c.Split[i], d.policies.effective(), r.calls[i].Load()})
+		s.Split = append(s.Split, DestinationState{c.Split[i], d.policies.effective(), r.calls[i].Load(), d.faults()})
 	}
 	return s
 }
@@ -257,7 +271,7 @@ func (p Policies) effective() Policies {
 		e := p.Retry.Effective()
 		p.Retry = &e
 	}
-	return p
+	return p.redacted()
 }
 
 // describe names what is plugged in by its type and, where that is plain

@@ -126,8 +126,13 @@ func (c Config) validateRoutes(f *faults) {
 			f.join("sticky", r.Sticky.Validate())
 		}
 		f.join("filters", r.Filters.Validate())
-		if len(r.Split) > 0 && (r.Filters.Redirect != nil || r.Filters.Direct != nil) {
-			f.add("split: is never used, the filters answer already")
+		if r.Filters.Redirect != nil || r.Filters.Direct != nil {
+			if len(r.Split) > 0 {
+				f.add("split: is never used, the filters answer already")
+			}
+			if r.Policies != (Policies{}) {
+				f.add("policies: are never used, the filters answer already")
+			}
 		}
 		r.Policies.validate(f)
 		for j, d := range r.Split {
@@ -168,6 +173,9 @@ func (p Policies) validate(f *faults) {
 	if p.Retry != nil {
 		f.join("retry", p.Retry.Validate())
 	}
+	if p.Fault != nil {
+		f.join("fault", p.Fault.Validate())
+	}
 }
 
 func (p Policies) validateTogether(f *faults) {
@@ -190,6 +198,9 @@ func (p Policies) or(wider Policies) Policies {
 	}
 	if p.Retry == nil {
 		p.Retry = wider.Retry
+	}
+	if p.Fault == nil {
+		p.Fault = wider.Fault
 	}
 	return p
 }
