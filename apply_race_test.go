@@ -77,6 +77,7 @@ func TestStateShowsOneConfigurationAtATime(t *testing.T) {
 				assert.NoError(w, m.Apply([]tulle.Config{parted, whole}[i%2]))
 			}
 		})
+		defer wg.Wait()
 		for under := true; under; {
 			select {
 			case <-done:
@@ -86,7 +87,6 @@ func TestStateShowsOneConfigurationAtATime(t *testing.T) {
 			s := m.State()
 			require.Len(w, s.Services[0].Subsets, len(s.Routes))
 		}
-		wg.Wait()
 	})
 }
 
@@ -128,7 +128,7 @@ func TestWaitingCallsSurviveApply(t *testing.T) {
 				change(&c, replacement)
 				require.NoError(w, m.Apply(c))
 				synctest.Wait()
-				require.EqualValues(w, 2, service(w, m, "reviews").Calls.Active, "both wait")
+				assert.EqualValues(w, 2, service(w, m, "reviews").Calls.Active, "both wait")
 				info := endpoint.Info{Addr: "10.0.0.1:80", Labels: map[string]string{"version": "v1", "tier": "a"}}
 				src.set(info)
 				replacement.set(info)

@@ -2,7 +2,6 @@ package tulle_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -165,34 +164,6 @@ func TestEveryCallIsCountedOut(t *testing.T) {
 	}
 }
 
-// A panic in code that is plugged in reaches its owner and keeps no permit.
-func TestPanicKeepsNothing(t *testing.T) {
-	boom := func(http.RoundTripper) http.RoundTripper {
-		return roundTripperFunc(func(*http.Request) (*http.Response, error) { panic("boom") })
-	}
-	for name, opt := range map[string]tulle.Option{
-		"call middleware":    tulle.WithMiddleware(boom),
-		"attempt middleware": tulle.WithAttemptMiddleware(boom),
-		"attempt hook":       tulle.WithHooks(tulle.Hooks{AttemptDone: func(tulle.AttemptDone) { panic("boom") }}),
-		"call hook":          tulle.WithHooks(tulle.Hooks{CallDone: func(tulle.CallDone) { panic("boom") }}),
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				w.serve("10.0.0.1:80", tulletest.Step{Status: 204})
-				m := w.mesh(one("10.0.0.1:80"), opt)
-				require.PanicsWithValue(w, "boom", func() {
-					_, _ = get(w.Context(), m, "http://reviews/")
-				})
-				s := service(w, m, "reviews")
-				assert.Zero(w, s.Calls.Active)
-				for _, e := range s.Endpoints {
-					assert.Zero(w, e.InFlight)
-				}
-			})
-		})
-	}
-}
-
 func TestErrorsSayWhatWhereAndWhy(t *testing.T) {
 	for name, row := range map[string]struct {
 		step    tulletest.Step
@@ -239,53 +210,6 @@ func TestErrorsSayWhatWhereAndWhy(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestCallerSeesItsOwnContext(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Fault: tulletest.Hang})
-		c := one("10.0.0.1:80")
-		c.Policies = tulle.Policies{Timeout: time.Hour, Retry: &retry.Policy{PerTry: time.Minute}}
-		m := w.mesh(c)
-		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
-		defer cancel()
-		_, err := get(ctx, m, "http://reviews/")
-		assert.ErrorIs(w, err, context.DeadlineExceeded)
-		assert.Equal(w, outcome.CallerDeadline, asError(w, err).Reason)
-
-		ctx, stop := context.WithCancelCause(w.Context())
-		time.AfterFunc(time.Second, func() { stop(errors.New("tea time")) })
-		_, err = get(ctx, m, "http://reviews/")
-		assert.Equal(w, outcome.Cancelled, asError(w, err).Reason)
-	})
-}
-
-// The deadline that a caller brings says nothing about the endpoint unless it
-// left the endpoint the time that it usually needs.
-func TestShortDeadlineIsNotTheEndpointsFault(t *testing.T) {
-	inBubble(t, func(w *world) {
-		s := &tulletest.Script{Default: tulletest.Step{Delay: 300 * time.Millisecond}}
-		w.net.Serve(w.T, "10.0.0.1:80", s)
-		m := w.mesh(one("10.0.0.1:80"))
-		try := func(limit time.Duration) (failed uint64) {
-			before := service(w, m, "reviews").Endpoints[0].Failed
-			ctx, cancel := context.WithTimeout(w.Context(), limit)
-			defer cancel()
-			_, err := get(ctx, m, "http://reviews/")
-			require.ErrorIs(w, err, context.DeadlineExceeded)
-			return service(w, m, "reviews").Endpoints[0].Failed - before
-		}
-		require.NoError(w, m.Ready(w.Context()))
-		synctest.Wait()
-		assert.Zero(w, try(99*time.Millisecond), "below the floor")
-		assert.EqualValues(w, 1, try(101*time.Millisecond), "above the floor, and nothing better is known")
-		for range 50 {
-			w.get(m, "http://reviews/")
-		}
-		assert.Zero(w, try(250*time.Millisecond), "the service is known to need longer")
-		s2 := service(w, m, "reviews")
-		assert.InDelta(w, 300*time.Millisecond, s2.P95, float64(40*time.Millisecond))
-	})
 }
 
 func TestLoadReportsAreTakenOverFromOwnEndpointsOnly(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -217,71 +216,5 @@ func TestNewcomerGetsItsShare(t *testing.T) {
 		e := endpointAt(w, service(w, m, "reviews"), "10.0.0.5:80")
 		assert.Greater(w, e.Started, uint64(50), "half of its share")
 		assert.Less(w, e.Started, uint64(200), "twice its share")
-	})
-}
-
-// An attempt is counted once, as what it came to in the end.
-func TestLateJudgementTakesThePlaceOfTheEarly(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Body: "abcdef", Fault: tulletest.ResetBody})
-		m := w.mesh(one("10.0.0.1:80"))
-		_, err := get(w.Context(), m, "http://reviews/")
-		require.Error(w, err)
-		e := service(w, m, "reviews").Endpoints[0]
-		assert.Zero(w, e.OK)
-		assert.EqualValues(w, 1, e.Failed)
-	})
-}
-
-func TestMiddlewareSockets(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Status: 503}, tulletest.Step{})
-		var order []string
-		mark := func(name string) tulle.Middleware {
-			return func(next http.RoundTripper) http.RoundTripper {
-				return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
-					c := tulle.CallFrom(r.Context())
-					require.NotNil(w, c)
-					order = append(order, name)
-					resp, err := next.RoundTrip(r)
-					assert.Equal(w, "reviews", c.Service())
-					if name == "a" {
-						assert.Equal(w, 2, c.Attempts())
-						assert.Equal(w, "10.0.0.1:80", c.Endpoint())
-					}
-					return resp, err
-				})
-			}
-		}
-		c := one("10.0.0.1:80")
-		c.Policies = tulle.Recommended()
-		m := w.mesh(c, tulle.WithMiddleware(mark("a"), mark("b")), tulle.WithAttemptMiddleware(mark("x"), mark("y")))
-		req, err := http.NewRequestWithContext(w.Context(), "GET", "http://reviews/", nil)
-		require.NoError(w, err)
-		resp, err := m.Transport().RoundTrip(req)
-		require.NoError(w, err)
-		assert.Same(w, req, resp.Request)
-		resp.Body.Close()
-		assert.Equal(w, []string{"a", "b", "x", "y", "x", "y"}, order)
-	})
-}
-
-// Call middleware may itself repeat a call: each time is a call of its own.
-func TestCallMiddlewareMayComeTwice(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Status: 500}, tulletest.Step{Status: 201})
-		twice := func(next http.RoundTripper) http.RoundTripper {
-			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
-				if resp, err := next.RoundTrip(r); err == nil {
-					resp.Body.Close()
-				}
-				return next.RoundTrip(r)
-			})
-		}
-		m := w.mesh(one("10.0.0.1:80"), tulle.WithMiddleware(twice))
-		require.Equal(w, 201, w.get(m, "http://reviews/").status)
-		s := service(w, m, "reviews")
-		assert.EqualValues(w, 2, s.Calls.Calls)
-		assert.Zero(w, s.Calls.Active)
 	})
 }

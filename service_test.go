@@ -1,11 +1,8 @@
 package tulle_test
 
 import (
-	"crypto/tls"
 	"net/http"
-	"net/url"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,35 +84,6 @@ func TestIdleConnections(t *testing.T) {
 	assert.Equal(t, 64, run(tulle.Connection{}, 89*time.Second))
 	assert.Zero(t, run(tulle.Connection{}, 91*time.Second))
 	assert.Zero(t, run(tulle.Connection{IdleTimeout: time.Second}, 2*time.Second))
-}
-
-// What the transport given says of connections holds for endpoints as well,
-// as far as the service does not say otherwise.
-func TestTransportIsTheTemplate(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Delay: time.Minute})
-		base := &http.Transport{
-			DialContext:           w.net.DialContext,
-			ResponseHeaderTimeout: time.Second,
-			Proxy:                 func(*http.Request) (*url.URL, error) { panic("no proxy is between here and an endpoint") },
-			MaxConnsPerHost:       1,
-		}
-		m := w.mesh(one("10.0.0.1:80"), tulle.WithTransport(base))
-		begin := time.Now()
-		_, err := get(w.Context(), m, "http://reviews/")
-		require.Error(w, err)
-		assert.Equal(w, time.Second, time.Since(begin))
-		assert.EqualValues(w, 1, service(w, m, "reviews").Endpoints[0].Failed, "a time-out is held against the endpoint")
-	})
-}
-
-func TestDialerIsUsedForEndpoints(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Body: "here"})
-		base := &http.Transport{}
-		m := w.mesh(one("10.0.0.1:80"), tulle.WithTransport(base), tulle.WithDialer(w.net.DialContext))
-		assert.Equal(w, "here", w.get(m, "http://reviews/").body)
-	})
 }
 
 // learner is a policy that notes what it is told.
@@ -257,20 +225,6 @@ func TestProtocols(t *testing.T) {
 		_, err := get(w.Context(), w.mesh(c), "http://reviews/")
 		assert.Error(w, err, "there is no HTTP/2 without TLS but by h2c")
 	})
-}
-
-// A service of another's gets a certificate for the name that the caller
-// used, also through the template's own TLS settings.
-func TestTemplateTLSSettingsHold(t *testing.T) {
-	ca := newAuthority(t)
-	var names atomic.Value
-	l := tlsServer(t, ca, func(w http.ResponseWriter, r *http.Request) { names.Store(r.TLS.ServerName) })
-	base := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool}}
-	m := realMesh(t, one(l), tulle.WithTransport(base))
-	resp, err := m.Client().Get("https://reviews/")
-	require.NoError(t, err)
-	resp.Body.Close()
-	assert.Equal(t, "reviews", names.Load())
 }
 
 // heedless picks at random, wherever the call has been.
