@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -44,4 +45,26 @@ func Example() {
 	// then
 	// 10.0.0.1:8080 map[]
 	// endpoints[0].addr: "10.0.0.1" is neither host:port nor unix:path
+}
+
+// The addresses of a name, asked for again and again. An address is a name
+// for itself, so that this needs no server.
+func ExampleDNS() {
+	reviews := discovery.DNS{Host: "127.0.0.1", Port: 8080}
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for infos, err := range reviews.Watch(ctx) {
+		if err != nil {
+			fmt.Println("what was known stays in use:", err)
+			continue
+		}
+		fmt.Println(infos[0].Addr)
+		break
+	}
+
+	fmt.Println(discovery.DNS{Host: "_http._tcp.reviews.example", SRV: true, Port: 80}.Validate())
+	// Output:
+	// 127.0.0.1:8080
+	// port: 80, but SRV records have ports of their own
 }
