@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/outcome"
 )
 
 var benchSizes = []int{10, 100, 1000, 10000}
@@ -13,7 +15,7 @@ var benchSizes = []int{10, 100, 1000, 10000}
 var benchWeights = map[string]func(int) uint32{"equal": nil, "mixed": func(i int) uint32 { return uint32(1 + i%7) }}
 
 func benchPolicies(b *testing.B, run func(*testing.B, balancer.Policy, *fleet)) {
-	for _, p := range []balancer.Policy{balancer.RoundRobin{}, balancer.Random{}, balancer.LeastRequest{}} {
+	for _, p := range []balancer.Policy{balancer.RoundRobin{}, balancer.Random{}, balancer.LeastRequest{}, balancer.PeakEWMA{}} {
 		for name, weight := range benchWeights {
 			for _, n := range benchSizes {
 				f := newFleet(n, weight)
@@ -23,10 +25,24 @@ func benchPolicies(b *testing.B, run func(*testing.B, balancer.Policy, *fleet)) 
 	}
 }
 
+// learnt returns a picker of a Balancer that has seen results of all.
+func learnt(p balancer.Policy, f *fleet, now time.Time) balancer.Picker {
+	bal := p.New(balancer.Env{Seed: 1})
+	picker := bal.Update(f.eps)
+	if o, ok := bal.(balancer.Observer); ok {
+		for i, ep := range f.eps {
+			o.Observe(ep, outcome.Result{
+				Outcome: outcome.Outcome{Class: outcome.Success}, At: now, Latency: time.Duration(1+i%50) * time.Millisecond,
+			})
+		}
+	}
+	return picker
+}
+
 func BenchmarkPick(b *testing.B) {
 	benchPolicies(b, func(b *testing.B, p balancer.Policy, f *fleet) {
-		picker := p.New(balancer.Env{Seed: 1}).Update(f.eps)
-		q := balancer.Query{}
+		picker := learnt(p, f, time.Now())
+		q := balancer.Query{Now: time.Now()}
 		b.ReportAllocs()
 		for b.Loop() {
 			q.Draw++
@@ -37,10 +53,10 @@ func BenchmarkPick(b *testing.B) {
 
 func BenchmarkPickParallel(b *testing.B) {
 	benchPolicies(b, func(b *testing.B, p balancer.Policy, f *fleet) {
-		picker := p.New(balancer.Env{Seed: 1}).Update(f.eps)
+		picker := learnt(p, f, time.Now())
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			q := balancer.Query{Draw: rand.Uint64()}
+			q := balancer.Query{Draw: rand.Uint64(), Now: time.Now()}
 			for pb.Next() {
 				q.Draw++
 				picker.Pick(q)
@@ -52,10 +68,10 @@ func BenchmarkPickParallel(b *testing.B) {
 // With an attempt begun and ended after each pick, as calls do.
 func BenchmarkPickBeginEndParallel(b *testing.B) {
 	benchPolicies(b, func(b *testing.B, p balancer.Policy, f *fleet) {
-		picker := p.New(balancer.Env{Seed: 1}).Update(f.eps)
+		picker := learnt(p, f, time.Now())
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			q := balancer.Query{Draw: rand.Uint64()}
+			q := balancer.Query{Draw: rand.Uint64(), Now: time.Now()}
 			for pb.Next() {
 				q.Draw++
 				control := f.controls[picker.Pick(q)]
@@ -74,4 +90,25 @@ func BenchmarkUpdate(b *testing.B) {
 			bal.Update(f.eps)
 		}
 	})
+}
+
+func BenchmarkObserve(b *testing.B) {
+	for _, n := range benchSizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			f := newFleet(n, nil)
+			bal := balancer.PeakEWMA{}.New(balancer.Env{})
+			bal.Update(f.eps)
+			o, at := bal.(balancer.Observer), time.Now()
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				i, at := rand.IntN(n), at
+				for pb.Next() {
+					i, at = (i+1)%n, at.Add(time.Microsecond)
+					o.Observe(f.eps[i], outcome.Result{
+						Outcome: outcome.Outcome{Class: outcome.Success}, At: at, Latency: time.Duration(1+i%50) * time.Millisecond,
+					})
+				}
+			})
+		})
+	}
 }

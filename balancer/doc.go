@@ -8,6 +8,12 @@
 // whatever becomes of them; take it where calls are alike and proportions
 // matter more than speed.
 //
+// PeakEWMA looks at latency too: take it where endpoints differ in speed more
+// than calls do, where so little is in flight that counting it says nothing,
+// or where an endpoint that fails fast must not draw calls to it. It knows
+// only what this process has seen; of many processes with few calls each,
+// none sees enough of it.
+//
 // Random is for those who want neither load nor order looked at: the cheapest
 // pick there is, with no state shared by callers.
 //

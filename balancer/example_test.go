@@ -6,6 +6,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/outcome"
 )
 
 // A policy makes a balancer, a balancer a picker for the present set.
@@ -56,4 +57,28 @@ func ExampleRandom() {
 	fmt.Println(ep.Addr())
 	// Output:
 	// 10.0.0.2:80
+}
+
+func ExamplePeakEWMA() {
+	now := time.Now()
+	near, _ := endpoint.New(endpoint.Info{Addr: "10.0.0.1:80"}, now)
+	far, _ := endpoint.New(endpoint.Info{Addr: "10.9.0.1:80"}, now)
+	b := balancer.PeakEWMA{}.New(balancer.Env{})
+	picker := b.Update([]*endpoint.Endpoint{near, far})
+
+	answered := func(ep *endpoint.Endpoint, latency time.Duration) {
+		b.(balancer.Observer).Observe(ep, outcome.Result{
+			Outcome: outcome.Outcome{Class: outcome.Success, Status: 200}, At: now, Latency: latency,
+		})
+	}
+	answered(near, 2*time.Millisecond)
+	answered(far, 90*time.Millisecond)
+	fmt.Println(picker.Pick(balancer.Query{Draw: 1, Now: now}).Addr())
+
+	// One slow answer is enough.
+	answered(near, 3*time.Second)
+	fmt.Println(picker.Pick(balancer.Query{Draw: 1, Now: now}).Addr())
+	// Output:
+	// 10.0.0.1:80
+	// 10.9.0.1:80
 }

@@ -24,6 +24,14 @@ func members(eps []*endpoint.Endpoint) []member {
 // proportion to the weights, or nil if there is none. It looks at all
 // members, so it is for the rare case that drawing has found none.
 func other(ms []member, q *Query) *endpoint.Endpoint {
+	if i := otherIndex(ms, q); i >= 0 {
+		return ms[i].ep
+	}
+	return nil
+}
+
+// otherIndex is other for an index, -1 if there is none.
+func otherIndex(ms []member, q *Query) int {
 	var total uint64
 	for i := range ms {
 		if !q.Avoids(ms[i].ep) {
@@ -40,9 +48,9 @@ func other(ms []member, q *Query) *endpoint.Endpoint {
 			left -= w
 			continue
 		}
-		return ms[i].ep
+		return i
 	}
-	return nil
+	return -1
 }
 
 // random makes many words of the one that a query brings: the SplitMix64

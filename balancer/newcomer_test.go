@@ -1,70 +1,11 @@
 package balancer_test
 
 import (
-	"container/heap"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/endpoint"
 )
-
-// simulation is a fleet under calls that come and end by chance, in virtual
-// time, through the code that serves real ones.
-type simulation struct {
-	*fleet
-	rnd  *rand.Rand
-	now  float64
-	rate float64 // calls per unit of time
-	// slow multiplies the mean duration of a call, which is 1.
-	slow map[*endpoint.Endpoint]float64
-	ends ends
-}
-
-type end struct {
-	at float64
-	ep *endpoint.Endpoint
-}
-
-type ends []end
-
-func (e ends) Len() int           { return len(e) }
-func (e ends) Less(i, j int) bool { return e[i].at < e[j].at }
-func (e ends) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *ends) Push(v any)        { *e = append(*e, v.(end)) }
-func (e *ends) Pop() any {
-	last := (*e)[len(*e)-1]
-	*e = (*e)[:len(*e)-1]
-	return last
-}
-
-func newSimulation(n int, perEndpoint float64, seed uint64) *simulation {
-	return &simulation{
-		fleet: newFleet(n, nil), rnd: rand.New(rand.NewPCG(seed, 17)), rate: perEndpoint * float64(n),
-		slow: map[*endpoint.Endpoint]float64{},
-	}
-}
-
-// run makes calls with pick and returns how many went to ep.
-func (s *simulation) run(calls int, pick pickFunc, ep *endpoint.Endpoint) (n int) {
-	for range calls {
-		s.now += s.rnd.ExpFloat64() / s.rate
-		for len(s.ends) > 0 && s.ends[0].at <= s.now {
-			s.controls[heap.Pop(&s.ends).(end).ep].End()
-		}
-		to := pick(s.fleet, s.rnd)
-		if to == ep {
-			n++
-		}
-		s.controls[to].Begin()
-		duration := s.rnd.ExpFloat64()
-		if f, ok := s.slow[to]; ok {
-			duration *= f
-		}
-		heap.Push(&s.ends, end{s.now + duration, to})
-	}
-	return n
-}
 
 // join adds an endpoint that has nothing in flight.
 func (s *simulation) join() *endpoint.Endpoint {

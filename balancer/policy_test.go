@@ -45,6 +45,7 @@ var policies = map[string]balancer.Policy{
 	"round robin":              balancer.RoundRobin{},
 	"random":                   balancer.Random{},
 	"least request":            balancer.LeastRequest{},
+	"peak EWMA":                balancer.PeakEWMA{},
 	"least request of 5":       balancer.LeastRequest{Choices: 5},
 	"least request of the max": balancer.LeastRequest{Choices: 10},
 }
