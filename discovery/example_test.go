@@ -3,6 +3,9 @@ package discovery_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tulle-mesh/tulle/discovery"
@@ -67,4 +70,36 @@ func ExampleDNS() {
 	// Output:
 	// 127.0.0.1:8080
 	// port: 80, but SRV records have ports of their own
+}
+
+// A file that someone, or something, writes.
+func ExampleFile() {
+	dir, err := os.MkdirTemp("", "discovery")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "reviews.json")
+	write := func(doc string) {
+		if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
+			fmt.Println(err)
+		}
+	}
+	write(`[{"addr": "10.0.0.1:8080", "labels": {"version": "v2"}}]`)
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for infos, err := range (discovery.File{Path: path, Interval: 10 * time.Millisecond}).Watch(ctx) {
+		if err != nil {
+			fmt.Println(strings.ReplaceAll(err.Error(), dir, "..."))
+			break
+		}
+		fmt.Println(infos[0].Addr, infos[0].Labels)
+		write(`[{"addr": "10.0.0.1", "wieght": 3}]`)
+	}
+	// Output:
+	// 10.0.0.1:8080 map[version:v2]
+	// .../reviews.json: endpoints[0].wieght: is no field of an endpoint
+	// endpoints[0].addr: "10.0.0.1" is neither host:port nor unix:path
 }
