@@ -3,6 +3,7 @@ package tulle_test
 import (
 	"crypto/x509"
 	"encoding/json"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,8 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 			{Name: "ratings", Resolver: at("a:1"), Protocol: tulle.H2C, TLS: &tulle.TLS{},
 				Connection: tulle.Connection{ConnectTimeout: -1, MaxIdle: -1},
 				Subsets:    []tulle.Subset{{Name: "v1", Labels: map[string]string{"v": "1"}}, {Name: "v1", Labels: map[string]string{"v": "2"}}, {Name: "", Labels: nil}},
-				Policies:   tulle.Policies{Timeout: time.Second, Retry: &retry.Policy{Attempts: -1, PerTry: 2 * time.Second}}},
+				Policies: tulle.Policies{Timeout: time.Second, Retry: &retry.Policy{Attempts: -1, PerTry: 2 * time.Second,
+					Budget: retry.BudgetPolicy{Ratio: math.Inf(-1)}}}},
 		},
 		Routes: []tulle.Route{
 			{Name: "a", Match: []match.Request{{Path: match.Path{Regex: "("}}}, Split: []tulle.Destination{{Service: "nobody"}, {Service: "ratings", Subset: "v9"}}},
@@ -64,6 +66,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 		"services[3] (ratings): subsets[2]: name: is empty",
 		"services[3] (ratings): subsets[2]: labels: are empty",
 		"services[3] (ratings): retry.attempts: -1",
+		"services[3] (ratings): retry.budget.ratio: -Inf",
 		"services[3] (ratings): retry.perTry: 2s exceeds timeout 1s",
 		"routes[0] (a): matches[0].path.regex: ",
 		"routes[0] (a): split[0] (nobody): service: there is no service \"nobody\"",

@@ -2,9 +2,11 @@ package tulle_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -210,6 +212,30 @@ func TestErrorsSayWhatWhereAndWhy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The endpoint of an error is one where the call has been, not one that was
+// picked for an attempt that could not be made.
+func TestErrorsNameAnEndpointThatWasTried(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := one("10.0.0.1:80", "10.0.0.2:80")
+		c.Policies = tulle.Recommended()
+		var tried []string
+		m := w.mesh(c, tulle.WithHooks(tulle.Hooks{AttemptDone: func(d tulle.AttemptDone) { tried = append(tried, d.Endpoint) }}))
+		for range 10 {
+			req, err := http.NewRequestWithContext(w.Context(), "PUT", "http://reviews/", strings.NewReader("x"))
+			require.NoError(w, err)
+			req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
+			tried = nil
+			_, err = m.Transport().RoundTrip(req)
+			require.Len(w, tried, 1)
+			assert.Equal(w, tried[0], asError(w, err).Endpoint)
+			assert.Equal(w, 1, asError(w, err).Attempts)
+		}
+		for _, e := range service(w, m, "reviews").Endpoints {
+			assert.Zero(w, e.InFlight)
+		}
+	})
 }
 
 func TestLoadReportsAreTakenOverFromOwnEndpointsOnly(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,41 @@ func TestDiscoveryThatFailsChangesNothing(t *testing.T) {
 		d := service(w, m, "reviews").Discovery
 		assert.Equal(w, "registry is down", d.Error)
 		assert.True(w, d.Answered)
+	})
+}
+
+// brief is a resolver that ends its watch after it has said one thing, or
+// nothing.
+type brief struct{ addr string }
+
+func (b brief) Watch(context.Context) iter.Seq2[[]endpoint.Info, error] {
+	return func(yield func([]endpoint.Info, error) bool) {
+		if b.addr != "" {
+			yield([]endpoint.Info{{Addr: b.addr}}, nil)
+		}
+	}
+}
+
+// A resolver that ends its watch has failed: what it said stays in use, and
+// who waits for more is told.
+func TestAResolverThatEndsHasFailed(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{})
+		for addr, reached := range map[string]bool{"": false, "10.0.0.1:80": true} {
+			c := from(brief{addr})
+			c.Services[0].MaxWait = time.Second
+			m := w.mesh(c)
+			synctest.Wait()
+			d := service(w, m, "reviews").Discovery
+			assert.Equal(w, "the resolver has ended its watch", d.Error)
+			assert.Equal(w, reached, d.Answered)
+			_, err := get(w.Context(), m, "http://reviews/")
+			if reached {
+				assert.NoError(w, err)
+			} else {
+				assert.ErrorContains(w, err, "discovery: the resolver has ended its watch")
+			}
+		}
 	})
 }
 

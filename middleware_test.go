@@ -103,6 +103,7 @@ func TestCallMiddlewareMayComeTwiceAtOnce(t *testing.T) {
 			_, twice := told.LoadOrStore(d.Call, true)
 			assert.False(w, twice, "a call ends once")
 		}}))
+		require.NoError(w, m.Ready(w.Context()))
 		for range 20 {
 			require.Equal(w, "ok", w.get(m, "http://reviews/").body)
 		}
@@ -142,6 +143,7 @@ func TestAttemptMiddlewareThatBreaksTheContract(t *testing.T) {
 						open.Add(1)
 						return &http.Response{StatusCode: 200, Body: &counted{Reader: http.NoBody, open: &open}}, row.err
 					})))
+					require.NoError(w, m.Ready(w.Context()))
 					_, err := get(w.Context(), m, "http://reviews/")
 					e := asError(w, err)
 					if row.err != nil {
@@ -207,6 +209,7 @@ func TestCloseIdleConnectionsReachesEverything(t *testing.T) {
 			tulle.WithAttemptMiddleware(func(next http.RoundTripper) http.RoundTripper { return &closer{next, &attempt} }))
 		w.get(m, "http://reviews/")
 		w.get(m, "http://elsewhere/")
+		synctest.Wait()
 		require.Equal(w, 1, w.net.Open("10.0.0.1:80"))
 		m.Client().CloseIdleConnections()
 		synctest.Wait()

@@ -139,6 +139,7 @@ func TestPanicKeepsNothing(t *testing.T) {
 					}
 					m := w.mesh(c, opts...)
 					require.PanicsWithValue(w, "boom", func() { _, _ = do(w.Context(), m, "POST", "http://reviews/", "words") })
+					synctest.Wait()
 					m.Client().CloseIdleConnections()
 					synctest.Wait()
 					s := service(w, m, "reviews")

@@ -282,6 +282,30 @@ func TestUnknownHostsAreRefusedOrCounted(t *testing.T) {
 	}
 }
 
+// A route may lead to a host that no service has: the call is the route's, so
+// it is counted there.
+func TestCallsOfARouteToUnknownHostsAreCounted(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("elsewhere:80", tulletest.Step{Status: 404})
+		m := w.mesh(tulle.Config{
+			Routes: []tulle.Route{{Name: "all", Filters: routing.Filters{Request: routing.HeaderEdit{Remove: []string{"X-A"}}}}},
+			// A route knows the host, so this is for others.
+			RefuseUnknownHosts: &tulle.RefuseUnknownHosts{},
+		})
+		for range 3 {
+			assert.Equal(w, 404, w.get(m, "http://elsewhere/").status)
+		}
+		_, err := get(w.Context(), m, "http://nowhere/")
+		require.Error(w, err)
+		s := m.State()
+		assert.EqualValues(w, 4, s.Routes[0].Calls.Calls)
+		assert.Equal(w, map[string]uint64{"4xx": 3}, s.Routes[0].Calls.Status)
+		assert.Zero(w, s.Routes[0].Calls.Active)
+		assert.EqualValues(w, 4, s.Unknown.Passed)
+		assert.Zero(w, s.Unknown.Refused)
+	})
+}
+
 // closing counts how often it is closed.
 type closing struct {
 	*strings.Reader

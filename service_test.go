@@ -195,20 +195,6 @@ func TestClassifierJudges(t *testing.T) {
 	}
 }
 
-// gRPC says in the trailers what became of a call.
-func TestTrailersAreJudgedLate(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Body: "abc", Trailer: http.Header{"Grpc-Status": {"13"}}})
-		c := one("10.0.0.1:80")
-		c.Services[0].Protocol = tulle.H2C
-		c.Services[0].Classifier = outcome.GRPC{}
-		m := w.mesh(c)
-		w.get(m, "http://reviews/")
-		e := service(w, m, "reviews").Endpoints[0]
-		assert.EqualValues(w, 1, e.Failed)
-	})
-}
-
 func TestProtocols(t *testing.T) {
 	inBubble(t, func(w *world) {
 		s := w.serve("10.0.0.1:80", tulletest.Step{})
