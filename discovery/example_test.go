@@ -3,6 +3,8 @@ package discovery_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,4 +104,26 @@ func ExampleFile() {
 	// 10.0.0.1:8080 map[version:v2]
 	// .../reviews.json: endpoints[0].wieght: is no field of an endpoint
 	// endpoints[0].addr: "10.0.0.1" is neither host:port nor unix:path
+}
+
+// A server that lists the endpoints, and says so when nothing has changed.
+func ExampleHTTP() {
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		http.ServeContent(w, r, "reviews.json", time.Time{}, strings.NewReader(`[{"addr": "10.0.0.1:8080", "zone": "b"}]`))
+	}))
+	defer registry.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for infos, err := range (discovery.HTTP{URL: registry.URL, Wait: 30 * time.Second}).Watch(ctx) {
+		if err != nil {
+			fmt.Println("what was known stays in use:", err)
+			continue
+		}
+		fmt.Println(infos[0].Addr, infos[0].Zone)
+		break
+	}
+	// Output:
+	// 10.0.0.1:8080 b
 }
