@@ -193,7 +193,7 @@ func (a *attempt) header(ctx context.Context) {
 	c := a.call
 	hint := ""
 	if !c.dest.external {
-		hint = hintOf(ctx, a.n, a.start)
+		hint = hintOf(ctx, a.n, c.mirrored, a.start)
 	}
 	edit := !c.route.filters.Request.IsZero()
 	if hint == "" && !edit || c.in.Header == nil {

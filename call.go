@@ -24,6 +24,8 @@ type Call struct {
 	// in is the request as the spine got it; what goes out are copies.
 	in    *http.Request
 	start time.Time
+	// mirrored is set for a copy of another call.
+	mirrored bool
 	// entered is set when the call has come through the call middleware.
 	entered atomic.Bool
 
@@ -87,6 +89,9 @@ func (c *Call) Route() string {
 	return c.route.name
 }
 
+// Mirrored reports whether the call is a copy that a Mirror has sent.
+func (c *Call) Mirrored() bool { return c.mirrored }
+
 // Start returns when the call began.
 func (c *Call) Start() time.Time { return c.start }
 
@@ -128,6 +133,9 @@ func (c *Call) run(in *http.Request) (*http.Response, error) {
 			c.end(CallDone{Reason: outcome.Internal})
 		}
 	}()
+	if len(c.route.mirrors) > 0 {
+		in = c.reflect(in)
+	}
 	resp, err := c.dest.loop.Do(ctx, in, (*tryer)(c))
 	returned = true
 	if abort, ok := err.(*aborted); ok {

@@ -8,6 +8,7 @@ import (
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/mirror"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
@@ -170,9 +171,23 @@ type Route struct {
 	// Filters change requests and responses, or answer in the place of a
 	// service.
 	Filters routing.Filters `json:"filters,omitzero"`
+	// Mirrors get copies of the calls, changed by the Filters as the calls
+	// are.
+	Mirrors []Mirror `json:"mirrors,omitzero"`
 	// Policies apply to the calls of this route. What it leaves unset is
 	// taken from the service.
 	Policies Policies `json:"policies,omitzero"`
+}
+
+// Mirror is where copies of calls go. What becomes of them is held against
+// nobody: not against the endpoints, and not against the call.
+type Mirror struct {
+	// Service names one of Config.Services.
+	Service string `json:"service,omitzero"`
+	// Subset names one of its subsets; empty is the whole service.
+	Subset string `json:"subset,omitzero"`
+	// Policy says how much is copied.
+	Policy mirror.Policy `json:"policy,omitzero"`
 }
 
 // Destination is one part of a split.

@@ -3,6 +3,7 @@ package tulle
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,9 +15,9 @@ const hintField = "Tulle-Call"
 
 // hintOf returns the value of the field for attempt n that starts at now, ""
 // if there is nothing to say.
-func hintOf(ctx context.Context, n int, now time.Time) string {
+func hintOf(ctx context.Context, n int, mirrored bool, now time.Time) string {
 	deadline, ok := ctx.Deadline()
-	if !ok && n == 1 {
+	if !ok && n == 1 && !mirrored {
 		return ""
 	}
 	var buf [48]byte
@@ -26,11 +27,11 @@ func hintOf(ctx context.Context, n int, now time.Time) string {
 		b = strconv.AppendInt(b, max(0, deadline.Sub(now).Milliseconds()), 10)
 	}
 	if n > 1 {
-		if ok {
-			b = append(b, ", "...)
-		}
-		b = append(b, "a="...)
+		b = append(b, ", a="...)
 		b = strconv.AppendInt(b, int64(n), 10)
 	}
-	return string(b)
+	if mirrored {
+		b = append(b, ", m"...)
+	}
+	return strings.TrimPrefix(string(b), ", ")
 }

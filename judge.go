@@ -20,13 +20,15 @@ func (a *attempt) judge(resp *http.Response, err error) {
 	}
 	r.Outcome = a.out
 	r.Reported = resp != nil && a.report(resp, now)
-	if a.out.Class != outcome.Neutral {
-		a.target.control.Count(a.out.Class.Failed())
+	if !c.mirrored {
+		if a.out.Class != outcome.Neutral {
+			a.target.control.Count(a.out.Class.Failed())
+		}
+		if err == nil {
+			c.dest.service.latency.Record(r.Latency, now)
+		}
+		a.observe(r)
 	}
-	if err == nil {
-		c.dest.service.latency.Record(r.Latency, now)
-	}
-	a.observe(r)
 	if hook := c.mesh.options.hooks.AttemptDone; hook != nil {
 		hook(AttemptDone{Call: c, Attempt: a.n, Endpoint: a.target.Addr(), Result: r, Err: err})
 	}
@@ -35,7 +37,7 @@ func (a *attempt) judge(resp *http.Response, err error) {
 // judgeEnd accounts for what the end of the body has changed, if anything.
 func (a *attempt) judgeEnd() {
 	end := a.call.dest.judgeEnd
-	if end == nil {
+	if end == nil || a.call.mirrored {
 		return
 	}
 	late := end.ClassifyEnd(a.out, a.resp, a.bodyErr)

@@ -69,8 +69,9 @@ type route struct {
 	// calls counts those that fell to each of dests.
 	calls []*atomic.Uint64
 	// byHost has the destinations of a route without a split.
-	byHost map[*service]*destination
-	stats  *stats // nil for the route that a service has by its hosts
+	byHost  map[*service]*destination
+	mirrors []*reflection
+	stats   *stats // nil for the route that a service has by its hosts
 }
 
 // destination is a service, or a part of it, with all that applies to calls
@@ -164,6 +165,9 @@ func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route,
 		return r, nil
 	}
 	var err error
+	if r.mirrors, err = p.reflections(c, services, before, was); err != nil {
+		return nil, err
+	}
 	if len(c.Split) == 0 {
 		r.byHost, err = p.destinations(services, c.Policies, was)
 		return r, err
@@ -324,7 +328,7 @@ func (c Config) clone() Config {
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		r.Match = cloneMatches(r.Match)
-		r.Split = slices.Clone(r.Split)
+		r.Split, r.Mirrors = slices.Clone(r.Split), slices.Clone(r.Mirrors)
 		r.Sticky = clonePtr(r.Sticky)
 		r.Filters = cloneFilters(r.Filters)
 		r.Policies = r.Policies.clone()

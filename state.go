@@ -12,6 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/mirror"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
@@ -149,9 +150,17 @@ type RouteState struct {
 	Split   []DestinationState `json:"split,omitempty"`
 	Sticky  *match.Key         `json:"sticky,omitempty"`
 	Filters routing.Filters    `json:"filters,omitzero"`
+	// Mirrors have what became of copies.
+	Mirrors []MirrorState `json:"mirrors,omitempty"`
 	// Policies are the route's own, before what it inherits.
 	Policies Policies   `json:"policies,omitzero"`
 	Calls    CallCounts `json:"calls"`
+}
+
+// MirrorState is the state of a mirror.
+type MirrorState struct {
+	Mirror
+	mirror.Stats
 }
 
 // DestinationState is one part of a split.
@@ -257,6 +266,11 @@ func (r *route) state(c *Route) RouteState {
 	s := RouteState{
 		Name: r.name, Match: redactMatches(c.Match), Sticky: clonePtr(c.Sticky), Filters: redactFilters(c.Filters),
 		Policies: c.Policies.redacted(), Calls: r.stats.snapshot(),
+	}
+	for _, m := range r.mirrors {
+		effective := m.config
+		effective.Policy = effective.Policy.Effective()
+		s.Mirrors = append(s.Mirrors, MirrorState{effective, m.mirror.Stats()})
 	}
 	for i, d := range r.dests {
 		s.Split = append(s.Split, DestinationState{c.Split[i], d.policies.effective(), r.calls[i].Load(), d.faults()})

@@ -133,19 +133,21 @@ func (c Config) validateRoutes(f *faults) {
 			if r.Policies != (Policies{}) {
 				f.add("policies: are never used, the filters answer already")
 			}
+			if len(r.Mirrors) > 0 {
+				f.add("mirrors: are never used, the filters answer already")
+			}
 		}
 		r.Policies.validate(f)
 		for j, d := range r.Split {
 			f := f.item("split", j, d.Service)
-			s, ok := services[d.Service]
-			if !ok {
-				f.add("service: there is no service %q", d.Service)
-				continue
+			if s, ok := known(f, services, d.Service, d.Subset); ok {
+				r.Policies.or(s.Policies).or(c.Policies).validateTogether(f)
 			}
-			if d.Subset != "" && !s.hasSubset(d.Subset) {
-				f.add("subset: service %s has no subset %q", d.Service, d.Subset)
-			}
-			r.Policies.or(s.Policies).or(c.Policies).validateTogether(f)
+		}
+		for j, m := range r.Mirrors {
+			f := f.item("mirrors", j, m.Service)
+			known(f, services, m.Service, m.Subset)
+			f.join("policy", m.Policy.Validate())
 		}
 		if len(r.Split) > 0 {
 			if _, err := routing.NewSplit(make([]uint32, len(r.Split))); err != nil {
@@ -165,6 +167,18 @@ func (c Config) validateRoutes(f *faults) {
 	if _, err := routing.Compile(rules); err != nil {
 		f.raw(err)
 	}
+}
+
+// known returns the service of the name and reports whether it is there, and
+// that its subset is not.
+func known(f *faults, services map[string]Service, name, subset string) (Service, bool) {
+	s, ok := services[name]
+	if !ok {
+		f.add("service: there is no service %q", name)
+	} else if subset != "" && !s.hasSubset(subset) {
+		f.add("subset: service %s has no subset %q", name, subset)
+	}
+	return s, ok
 }
 
 // validate reports faults of the fields one by one, validateTogether those
