@@ -178,6 +178,7 @@ func TestTransportThatDialsTLSItselfIsRefused(t *testing.T) {
 	pinned := func() (net.Conn, error) { return nil, errors.New("pinned") }
 	for name, base := range map[string]*http.Transport{
 		"DialTLSContext": {DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return pinned() }},
+		"DialTLS":        {DialTLS: func(string, string) (net.Conn, error) { return pinned() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
