@@ -15,7 +15,10 @@ var benchSizes = []int{10, 100, 1000, 10000}
 var benchWeights = map[string]func(int) uint32{"equal": nil, "mixed": func(i int) uint32 { return uint32(1 + i%7) }}
 
 func benchPolicies(b *testing.B, run func(*testing.B, balancer.Policy, *fleet)) {
-	for _, p := range []balancer.Policy{balancer.RoundRobin{}, balancer.Random{}, balancer.LeastRequest{}, balancer.PeakEWMA{}} {
+	for _, p := range []balancer.Policy{
+		balancer.RoundRobin{}, balancer.Random{}, balancer.LeastRequest{}, balancer.PeakEWMA{},
+		balancer.RingHash{}, balancer.Maglev{}, balancer.Rendezvous{},
+	} {
 		for name, weight := range benchWeights {
 			for _, n := range benchSizes {
 				f := newFleet(n, weight)
@@ -42,10 +45,11 @@ func learnt(p balancer.Policy, f *fleet, now time.Time) balancer.Picker {
 func BenchmarkPick(b *testing.B) {
 	benchPolicies(b, func(b *testing.B, p balancer.Policy, f *fleet) {
 		picker := learnt(p, f, time.Now())
-		q := balancer.Query{Now: time.Now()}
+		q := balancer.Query{Now: time.Now(), HasHash: true}
 		b.ReportAllocs()
 		for b.Loop() {
 			q.Draw++
+			q.Hash = q.Draw * 0x9e3779b97f4a7c15
 			picker.Pick(q)
 		}
 	})
@@ -56,9 +60,10 @@ func BenchmarkPickParallel(b *testing.B) {
 		picker := learnt(p, f, time.Now())
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			q := balancer.Query{Draw: rand.Uint64(), Now: time.Now()}
+			q := balancer.Query{Draw: rand.Uint64(), Now: time.Now(), HasHash: true}
 			for pb.Next() {
 				q.Draw++
+				q.Hash = q.Draw * 0x9e3779b97f4a7c15
 				picker.Pick(q)
 			}
 		})
@@ -71,9 +76,10 @@ func BenchmarkPickBeginEndParallel(b *testing.B) {
 		picker := learnt(p, f, time.Now())
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			q := balancer.Query{Draw: rand.Uint64(), Now: time.Now()}
+			q := balancer.Query{Draw: rand.Uint64(), Now: time.Now(), HasHash: true}
 			for pb.Next() {
 				q.Draw++
+				q.Hash = q.Draw * 0x9e3779b97f4a7c15
 				control := f.controls[picker.Pick(q)]
 				control.Begin()
 				control.End()
@@ -82,12 +88,37 @@ func BenchmarkPickBeginEndParallel(b *testing.B) {
 	})
 }
 
+// A hot key keeps its endpoint full, so that each pick asks how full it may
+// be.
+func BenchmarkPickBounded(b *testing.B) {
+	for _, p := range []balancer.Policy{balancer.RingHash{Bound: 1.25}, balancer.Maglev{Bound: 1.25}, balancer.Rendezvous{Bound: 1.25}} {
+		for _, n := range benchSizes {
+			f := newFleet(n, nil).busy(func(int) int { return 2 })
+			b.Run(fmt.Sprintf("%T/%d", p, n), func(b *testing.B) {
+				picker := p.New(balancer.Env{}).Update(f.eps)
+				q := balancer.Query{Hash: 1, HasHash: true, Now: time.Now()}
+				full := f.controls[picker.Pick(q)]
+				for range 10 {
+					full.Begin()
+					defer full.End()
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					q.Draw++
+					q.Now = q.Now.Add(time.Microsecond)
+					picker.Pick(q)
+				}
+			})
+		}
+	}
+}
+
 func BenchmarkUpdate(b *testing.B) {
 	benchPolicies(b, func(b *testing.B, p balancer.Policy, f *fleet) {
-		bal := p.New(balancer.Env{Seed: 1})
 		b.ReportAllocs()
 		for b.Loop() {
-			bal.Update(f.eps)
+			// A new Balancer each time: one that knows the set has less to do.
+			p.New(balancer.Env{Seed: 1}).Update(f.eps)
 		}
 	})
 }

@@ -17,6 +17,16 @@
 // Random is for those who want neither load nor order looked at: the cheapest
 // pick there is, with no state shared by callers.
 //
+// RingHash, Maglev and Rendezvous send calls with the same key to the same
+// endpoint, for services that keep something of a key in memory. They need a
+// key, such as a route's stickiness gives; calls that have none are spread by
+// chance. Rendezvous moves the fewest keys and is right for up to a few
+// hundred endpoints; Maglev is the most even among those whose picks take the
+// same time for any number of endpoints; RingHash chooses as the rings of other
+// proxies do, and is less even. A popular key makes its endpoint hot: Bound
+// lets such calls go on to others. None of them looks at latency, so where
+// keys need not stay together LeastRequest does better.
+//
 // Availability is not a matter of policies: a Picker is only ever given
 // endpoints that may be picked.
 package balancer

@@ -2,6 +2,7 @@ package balancer_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
@@ -81,4 +82,43 @@ func ExamplePeakEWMA() {
 	// Output:
 	// 10.0.0.1:80
 	// 10.9.0.1:80
+}
+
+func ExampleRendezvous() {
+	var eps []*endpoint.Endpoint
+	for _, addr := range []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"} {
+		ep, _ := endpoint.New(endpoint.Info{Addr: addr}, time.Now())
+		eps = append(eps, ep)
+	}
+	picker := balancer.Rendezvous{}.New(balancer.Env{}).Update(eps)
+
+	// All calls of a user go to one endpoint, and all further attempts of them
+	// to one other.
+	q := balancer.Query{Hash: 0x2a, HasHash: true}
+	first := picker.Pick(q)
+	q.Avoid = []*endpoint.Endpoint{first}
+	second := picker.Pick(q)
+	fmt.Println(first.Addr(), second.Addr())
+
+	// Without the first the second takes its place.
+	rest := slices.DeleteFunc(eps, func(ep *endpoint.Endpoint) bool { return ep == first })
+	q.Avoid = nil
+	fmt.Println(balancer.Rendezvous{}.New(balancer.Env{}).Update(rest).Pick(q).Addr())
+	// Output:
+	// 10.0.0.2:80 10.0.0.1:80
+	// 10.0.0.1:80
+}
+
+func ExampleMaglev_Validate() {
+	fmt.Println(balancer.Maglev{TableSize: 100}.Validate())
+	// Output:
+	// tableSize: 100 is not a prime number up to 5000011
+}
+
+func ExampleRingHash_Validate() {
+	err := balancer.RingHash{MinSize: 8192, MaxSize: 4096, Bound: 0.9}.Validate()
+	fmt.Println(err)
+	// Output:
+	// maxSize: 4096 is less than minSize, which is 8192
+	// bound: 0.9 is neither 0 nor a number of at least 1
 }

@@ -18,8 +18,10 @@ func TestPickAllocs(t *testing.T) {
 				q := balancer.Query{Draw: 1}
 				if a := testing.AllocsPerRun(200, func() {
 					q.Draw++
+					q.Hash += 0x9e3779b97f4a7c15
+					q.HasHash = q.Draw%4 != 0
 					q.Avoid = nil
-					picker.Pick(q)
+					f.controls[picker.Pick(q)].Begin()
 					q.Avoid = avoid
 					picker.Pick(q)
 				}); a != 0 {

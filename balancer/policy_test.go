@@ -46,6 +46,12 @@ var policies = map[string]balancer.Policy{
 	"random":                   balancer.Random{},
 	"least request":            balancer.LeastRequest{},
 	"peak EWMA":                balancer.PeakEWMA{},
+	"ring hash":                balancer.RingHash{},
+	"bounded ring hash":        balancer.RingHash{MinSize: 100, Bound: 1.25},
+	"Maglev":                   balancer.Maglev{},
+	"bounded small Maglev":     balancer.Maglev{TableSize: 251, Bound: 1},
+	"rendezvous":               balancer.Rendezvous{},
+	"bounded rendezvous":       balancer.Rendezvous{Bound: 1.5},
 	"least request of 5":       balancer.LeastRequest{Choices: 5},
 	"least request of the max": balancer.LeastRequest{Choices: 10},
 }
