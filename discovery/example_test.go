@@ -2,6 +2,7 @@ package discovery_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -126,4 +127,70 @@ func ExampleHTTP() {
 	}
 	// Output:
 	// 10.0.0.1:8080 b
+}
+
+// A registry that is away when the process starts, and one that has lost its
+// memory: neither takes the endpoints away.
+func ExampleLastKnownGood() {
+	dir, err := os.MkdirTemp("", "discovery")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "reviews.json")
+	// As an earlier process has left it.
+	if err := os.WriteFile(path, []byte(`[{"addr": "10.0.0.1:8080"}]`), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	var registry discovery.Manual
+	registry.Fail(errors.New("connection refused"))
+	reviews := discovery.Guard{Source: discovery.LastKnownGood{Source: &registry, Path: path}}
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	errs := 0
+	for infos, err := range reviews.Watch(ctx) {
+		if err == nil {
+			fmt.Println(infos[0].Addr)
+			continue
+		}
+		if errs++; errs == 2 {
+			fmt.Println(err)
+			break
+		}
+		fmt.Println(errors.Unwrap(err))
+		if err := registry.Set(); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// 10.0.0.1:8080
+	// connection refused
+	// a sudden drop of endpoints from 1 to 0 is held back for 30s
+}
+
+// Names where there is no registry.
+func ExampleFallback() {
+	reviews := discovery.Fallback{
+		Primary:   new(discovery.Manual), // as if of a registry that is silent
+		Secondary: discovery.DNS{Host: "127.0.0.1", Port: 8080},
+		After:     100 * time.Millisecond,
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for infos, err := range reviews.Watch(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(infos[0].Addr)
+		break
+	}
+	// Output:
+	// primary: knows no endpoint
+	// 127.0.0.1:8080
 }

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,8 +28,11 @@ type subject struct {
 	set func(n int) []endpoint.Info
 }
 
-// watcher collects what one watch yields.
+// watcher collects what one watch yields. Its fields can be read where the
+// next thing that is yielded comes of something the reader does; where time
+// alone makes it come, take them by said.
 type watcher struct {
+	mu     sync.Mutex
 	sets   [][]endpoint.Info
 	copies [][]endpoint.Info
 	errs   []error
@@ -44,17 +48,32 @@ func watch(t *testing.T, r discovery.Resolver, stop int) *watcher {
 	go func() {
 		defer func() { w.ended = true }()
 		for infos, err := range r.Watch(ctx) {
-			if err != nil {
-				w.errs = append(w.errs, err)
-				continue
-			}
-			w.sets, w.copies = append(w.sets, infos), append(w.copies, clone(infos))
-			if len(w.sets) == stop {
+			if w.note(infos, err) == stop && err == nil {
 				break
 			}
 		}
 	}()
 	return w
+}
+
+// note returns how many sets there have been.
+func (w *watcher) note(infos []endpoint.Info, err error) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.errs = append(w.errs, err)
+	} else {
+		w.sets, w.copies = append(w.sets, infos), append(w.copies, clone(infos))
+	}
+	return len(w.sets)
+}
+
+// said returns what has been yielded, once nothing more happens at present.
+func (w *watcher) said() (sets [][]endpoint.Info, errs []error) {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sets, w.errs
 }
 
 func clone(infos []endpoint.Info) []endpoint.Info {
