@@ -35,8 +35,15 @@ func (p *plan) aim(in *http.Request, draw func() uint64) aim {
 	r := hit.Action
 	switch len(r.dests) {
 	case 0:
-		if named := p.named(in); named != nil && r.byHost != nil {
+		if r.answers() {
+			return aim{r, nil, -1, hit.Prefix}
+		}
+		if named := p.named(in); named != nil {
 			return aim{r, r.byHost[named.dests[0].service], -1, hit.Prefix}
+		}
+		if len(r.hosted) == 0 || !r.hosted[hit.Match] {
+			// A route that names no host knows none.
+			return aim{}
 		}
 		return aim{r, nil, -1, hit.Prefix}
 	case 1:

@@ -1,14 +1,19 @@
 package tulle
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"os"
+	"reflect"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/internal/body"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -20,12 +25,14 @@ type attempt struct {
 	call   *Call
 	prev   *attempt
 	target *target
-	n      int
-	start  time.Time // when the endpoint was picked
-	req    http.Request
-	upload upload
-	hint   [1]string // the values of the header that the mesh writes
-	resp   *http.Response
+	// observer is the balancer that picked, if it wants to learn.
+	observer balancer.Observer
+	n        int
+	start    time.Time // when the endpoint was picked
+	req      http.Request
+	upload   upload
+	hint     [1]string // the values of the header that the mesh writes
+	resp     *http.Response
 	// out is the judgement at the headers, bodyErr what ended the body.
 	out     outcome.Outcome
 	bodyErr error
@@ -38,6 +45,8 @@ const (
 	ended     = 1 << iota // the body of the response has
 	delivered             // the response is what the caller gets
 )
+
+var errBadURL = errors.New("the URL has a control character")
 
 var errNoResponse = errors.New("attempt middleware returned neither a response nor an error")
 
@@ -76,7 +85,8 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 	switch {
 	case err != nil:
 		err = retry.Cause(ctx, err)
-		if connected != nil && !connected.Load() {
+		if connected != nil && !connected.Load() && ctx.Err() != nil {
+			// Cut off before it had a connection.
 			err = &outcome.UnsentError{Err: err}
 		}
 	case resp == nil:
@@ -95,6 +105,11 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 // carry takes the attempt's request to the endpoint, unless a fault for
 // attempts comes between.
 func (a *attempt) carry(ctx context.Context) (*http.Response, error) {
+	if u := a.req.URL; strings.ContainsFunc(u.RawQuery, control) || strings.ContainsFunc(u.Opaque, control) {
+		// Over HTTP/2 net/http would try for ever.
+		closeBody(&a.req)
+		return nil, errBadURL
+	}
 	f := a.call.dest.fault
 	if f == nil || !f.PerAttempt() {
 		return a.target.rt.RoundTrip(&a.req)
@@ -137,13 +152,38 @@ func trace(ctx context.Context) (context.Context, *atomic.Bool) {
 // reader marked as such: a broken upload is none of the endpoint's fault.
 func (a *attempt) body(b retry.Body) {
 	a.req.Body, a.req.GetBody = b.Reader, b.Get
-	if b.Reader != nil && b.Reader != http.NoBody {
+	if b.Reader != nil && b.Reader != http.NoBody && !certain(b.Reader, a.req.ContentLength) {
 		a.upload = upload{ReadCloser: b.Reader, left: -1}
 		if a.req.ContentLength > 0 {
 			a.upload.left = a.req.ContentLength
 		}
 		a.req.Body = &a.upload
 	}
+}
+
+// certain reports whether a body cannot fail: that it is in memory, and all
+// of it. net/http knows such bodies by their type and sends them together
+// with the header. A file goes out by other means than Read.
+func certain(b io.Reader, length int64) bool {
+	if _, ok := b.(*os.File); ok {
+		return true
+	}
+	v := reflect.ValueOf(b)
+	if t := v.Type(); t != reflect.TypeOf(io.NopCloser(nil)) && t != reflect.TypeOf(io.NopCloser(struct {
+		io.Reader
+		io.WriterTo
+	}{})) {
+		return false
+	}
+	switch r := v.Field(0).Interface().(type) {
+	case *bytes.Reader:
+		return int64(r.Len()) == length
+	case *bytes.Buffer:
+		return int64(r.Len()) == length
+	case *strings.Reader:
+		return int64(r.Len()) == length
+	}
+	return false
 }
 
 // upload is the body of a request on its way out.
@@ -160,10 +200,11 @@ var (
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.ReadCloser.Read(p)
 	if u.left >= 0 {
-		if u.left -= int64(n); u.left < 0 {
-			u.left = 0
-			err = errBodyLong
-		} else if err == io.EOF && u.left > 0 {
+		if int64(n) > u.left {
+			// No byte too many goes out, lest the transport complain of another.
+			n, err = int(u.left), errBodyLong
+		}
+		if u.left -= int64(n); err == io.EOF && u.left > 0 {
 			err = errBodyShort
 		}
 	}

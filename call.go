@@ -238,7 +238,7 @@ func (c *Call) reason(err error) outcome.Reason {
 		return outcome.CallerDeadline
 	case c.in.Context().Err() != nil || errors.Is(err, context.Canceled) || cancelled(c.in):
 		return outcome.Cancelled
-	case upload:
+	case upload || malformed(c.in):
 		return outcome.BadRequest
 	case errors.Is(err, errConnectTimeout) || errors.Is(err, errTLSTimeout):
 		return outcome.ConnectTimeout
@@ -247,8 +247,6 @@ func (c *Call) reason(err error) outcome.Reason {
 	case errors.Is(err, context.DeadlineExceeded):
 		// A limit of the transport's own.
 		return outcome.AttemptTimeout
-	case malformed(c.in):
-		return outcome.BadRequest
 	}
 	return outcome.ConnectionLost
 }

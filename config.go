@@ -128,7 +128,8 @@ type Connection struct {
 	ConnectTimeout time.Duration `json:"connectTimeout,omitzero"`
 	// TLSTimeout bounds the TLS handshake. Zero means 5 s.
 	TLSTimeout time.Duration `json:"tlsTimeout,omitzero"`
-	// MaxIdle is how many idle connections to an endpoint are kept. Zero
+	// MaxIdle is how many idle connections to an endpoint are kept for each
+	// host name that calls have, and four times that for all of them. Zero
 	// means 64; it does not bind HTTP/2, which needs one.
 	MaxIdle int `json:"maxIdle,omitzero"`
 	// IdleTimeout is how long an idle connection is kept. Zero means 90 s.

@@ -22,18 +22,21 @@ import (
 // does nothing, and where every call goes through all of it.
 func TestConformance(t *testing.T) {
 	everything := tulle.Config{
-		Services: []tulle.Service{{Name: "any", Resolver: at("192.0.2.1:80")}},
+		Services: []tulle.Service{
+			// External, so that no hint is written.
+			{Name: "any", Resolver: at("192.0.2.1:80"), External: true},
+			{Name: "other", Resolver: at("192.0.2.1:80"), External: true},
+		},
 		Routes: []tulle.Route{{
 			Name: "all", Sticky: &match.Key{Header: "X-User"},
-			Split: []tulle.Destination{{Service: "any", Weight: 1}, {Service: "any", Weight: 2}},
+			Split: []tulle.Destination{{Service: "any", Weight: 1}, {Service: "other"}},
 		}},
 		Policies: tulle.Policies{Timeout: 24 * time.Hour, Retry: &retry.Policy{PerTry: 23 * time.Hour}},
 	}
-	everything.Services[0].External = true // so that no hint is written
 	observing := everything
 	observing.Policies.Retry = &retry.Policy{Mode: outcome.Observe}
 	observing.Policies.Fault = &fault.Policy{Mode: outcome.Observe, PerAttempt: true, Abort: &fault.Abort{Percent: 100, Status: 503}}
-	filtered := tulle.Config{Routes: []tulle.Route{{Name: "all", Filters: routing.Filters{
+	filtered := tulle.Config{Routes: []tulle.Route{{Name: "all", Match: []match.Request{{Hosts: []string{"service.test", "192.0.2.1"}}}, Filters: routing.Filters{
 		Response: routing.HeaderEdit{Remove: []string{"X-Never-There"}},
 		Request:  routing.HeaderEdit{Remove: []string{"X-Never-There"}},
 	}}}}
@@ -57,9 +60,11 @@ func TestConformance(t *testing.T) {
 				if len(c.Services) > 0 {
 					// Endpoints speak what the transport given speaks.
 					c.Services = slices.Clone(c.Services)
-					c.Services[0].Protocol = tulle.HTTP1
-					if base.(*http.Transport).Protocols.UnencryptedHTTP2() {
-						c.Services[0].Protocol = tulle.H2C
+					for i := range c.Services {
+						c.Services[i].Protocol = tulle.HTTP1
+						if base.(*http.Transport).Protocols.UnencryptedHTTP2() {
+							c.Services[i].Protocol = tulle.H2C
+						}
 					}
 				}
 				m, err := tulle.New(c, append([]tulle.Option{tulle.WithTransport(base)}, row.opts...)...)

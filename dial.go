@@ -65,8 +65,9 @@ func newTransport(o *options, w *wire, e *endpoint.Endpoint) *http.Transport {
 	t.DialTLS, t.Dial = nil, nil
 	t.TLSNextProto = nil
 	// The transport counts by the host of URLs, of which one endpoint may have
-	// any number.
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = c.MaxIdle, c.MaxIdle
+	// any number. The bound on all of them is no tight one: to keep to it the
+	// transport may close a connection whose response is still on its way.
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 4*c.MaxIdle, c.MaxIdle
 	t.IdleConnTimeout = c.IdleTimeout
 	t.Protocols = protocol.protocols()
 	d := &dialer{dial: o.dial, info: e.Info(), protocol: w.protocol, timeout: c.ConnectTimeout, tlsTimeout: c.TLSTimeout}

@@ -37,7 +37,8 @@ type AttemptDone struct {
 type CallDone struct {
 	// Call is the call. Its Request must not be changed.
 	Call *Call
-	// Request is the request as the caller made it.
+	// Request is the request as call middleware passed it on, without any as
+	// the caller made it.
 	Request *http.Request
 	// Endpoint is the address that gave the response, if one did.
 	Endpoint string

@@ -52,8 +52,8 @@ func (a *attempt) judgeEnd() {
 }
 
 func (a *attempt) observe(r outcome.Result) {
-	if o := a.call.dest.subset.gen.Load().observer; o != nil {
-		o.Observe(a.target.Endpoint, r)
+	if a.observer != nil {
+		a.observer.Observe(a.target.Endpoint, r)
 	}
 }
 
@@ -70,7 +70,7 @@ const (
 // away or left too little time, or the request was never a request.
 func (a *attempt) neutral(now time.Time) bool {
 	c := a.call
-	if a.out.Class == outcome.Reset && malformed(c.in) {
+	if a.out.Class.Failed() && malformed(c.in) {
 		return true
 	}
 	deadline, expired := expired(c.in, now)

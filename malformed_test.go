@@ -40,7 +40,7 @@ func TestTheCallersFaultIsNotTheEndpoints(t *testing.T) {
 		// Over HTTP/2 net/http sends none then, and there is no fault.
 		"length without a body":      {http1, func(r *http.Request) { r.ContentLength = 5 }},
 		"body shorter than declared": {both, func(r *http.Request) { carrying(r, "abc", 10) }},
-		"body longer than declared":  {http1, func(r *http.Request) { carrying(r, "abcdef", 3) }},
+		"body longer than declared":  {both, func(r *http.Request) { carrying(r, "abcdef", 3) }},
 		"body that breaks": {both, func(r *http.Request) {
 			carrying(r, "", -1)
 			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(io.ErrNoProgress)))

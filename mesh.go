@@ -2,9 +2,10 @@ package tulle
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +35,8 @@ type Mesh struct {
 
 	// mu orders Apply and the beginning of Shutdown.
 	mu sync.Mutex
-	// former are services that the configuration no longer has but which may
-	// still have calls; guarded by mu.
+	// former are services that the configuration no longer has but of which
+	// something still runs; guarded by mu.
 	former []*service
 }
 
@@ -135,11 +136,11 @@ func (m *Mesh) services(c Config, was *plan) (all map[string]*service, added []*
 }
 
 // dismissLocked closes services that next no longer has, and forgets those
-// closed before whose last call has ended.
+// closed before of which nothing runs any more.
 func (m *Mesh) dismissLocked(was, next *plan) {
 	kept := m.former[:0]
 	for _, s := range m.former {
-		if s.stats.active.Load() > 0 {
+		if s.stats.active.Load() > 0 || !s.hasEnded() {
 			kept = append(kept, s)
 		}
 	}
@@ -160,20 +161,32 @@ func (m *Mesh) dismissLocked(was, next *plan) {
 // error that names those that are missing. It does not say that the endpoints
 // work: whether a process is ready must not depend on another.
 func (m *Mesh) Ready(ctx context.Context) error {
-	var errs []error
-	for name, s := range m.plan.Load().services {
-		w := s.view.Load().watch
-		if w.inUse() {
-			continue
+	for {
+		missing, changed := m.missing()
+		if m.closing.Load() {
+			return &Error{Reason: outcome.ShuttingDown}
+		}
+		if len(missing) == 0 {
+			return nil
 		}
 		select {
-		case <-w.answered:
-		case <-s.gone:
+		case <-changed:
 		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("tulle: service %s: discovery has not answered: %w", name, context.Cause(ctx)))
+			return fmt.Errorf("tulle: discovery has not answered for %s: %w", strings.Join(missing, ", "), context.Cause(ctx))
 		}
 	}
-	return errors.Join(errs...)
+}
+
+// missing returns the names of the services that discovery has not answered
+// for, and a channel that is closed when that may have changed.
+func (m *Mesh) missing() (names []string, changed <-chan struct{}) {
+	for name, s := range m.plan.Load().services {
+		if w := s.view.Load().watch; !w.inUse() {
+			names, changed = append(names, name), w.settled
+		}
+	}
+	slices.Sort(names)
+	return names, changed
 }
 
 // Shutdown refuses new calls to services, waits for those under way to end,
@@ -206,6 +219,9 @@ func (m *Mesh) Shutdown(ctx context.Context) error {
 
 // drain waits until no service has an active call.
 func (m *Mesh) drain(ctx context.Context, services []*service) error {
+	if !slices.ContainsFunc(services, func(s *service) bool { return s.stats.active.Load() > 0 }) {
+		return nil
+	}
 	select {
 	case m.shutting <- struct{}{}:
 		defer func() { <-m.shutting }()

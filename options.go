@@ -124,10 +124,22 @@ func (o *options) check(c Config) error {
 	return errors.Join(c.Validate(), fault)
 }
 
-// chain puts middleware around rt, the first outermost.
+// chain puts middleware around rt, the first outermost. One that makes
+// nothing fails all calls, and says so.
 func chain(mw []Middleware, rt http.RoundTripper) http.RoundTripper {
 	for i := len(mw) - 1; i >= 0; i-- {
-		rt = mw[i](rt)
+		if rt = mw[i](rt); rt == nil {
+			rt = nothing{}
+		}
 	}
 	return rt
+}
+
+var errNothing = errors.New("middleware has returned a nil RoundTripper")
+
+type nothing struct{}
+
+func (nothing) RoundTrip(r *http.Request) (*http.Response, error) {
+	closeBody(r)
+	return nil, errNothing
 }

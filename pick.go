@@ -37,7 +37,7 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	} else if n > 1 || c.entered.Load() {
 		now = time.Now()
 	}
-	picked, now, err := c.pick(ctx, n, now)
+	picked, observer, now, err := c.pick(ctx, n, now)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	if n > 1 {
 		a = new(attempt)
 	}
-	a.call, a.n, a.target, a.start, a.prev = c, n, picked, now, c.last
+	a.call, a.n, a.target, a.observer, a.start, a.prev = c, n, picked, observer, now, c.last
 	c.last = a
 	if c.tried == nil {
 		c.tried = c.triedBuf[:0]
@@ -60,10 +60,10 @@ type aborted struct{ *fault.Abort }
 
 func (*aborted) Error() string { return "injected fault" }
 
-// pick chooses a target and says when it did. The first attempt waits for one
+// pick chooses a target and says who chose and when. The first attempt waits for one
 // while there is nothing to pick; a further one does not, for there is a
 // result to return.
-func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, time.Time, error) {
+func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, balancer.Observer, time.Time, error) {
 	q := balancer.Query{Now: now, Draw: c.mesh.options.draw(), Attempt: n, Avoid: c.tried}
 	if q.Hash, q.HasHash = hash(c.route.sticky, c.in); !q.HasHash {
 		q.Hash, q.HasHash = hash(c.dest.key, c.in)
@@ -72,7 +72,7 @@ func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, time.Ti
 		g := c.dest.subset.gen.Load()
 		if g.picker != nil {
 			if t := g.targets[g.picker.Pick(q)]; t != nil {
-				return t, q.Now, nil
+				return t, g.observer, q.Now, nil
 			}
 		}
 		if err := c.wait(ctx, n, g); err != nil {
@@ -80,7 +80,7 @@ func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, time.Ti
 			if errors.Is(c.in.Context().Err(), context.Canceled) || cancelled(c.in) {
 				reason = outcome.Cancelled
 			}
-			return nil, now, &Error{Reason: reason, Err: err}
+			return nil, nil, now, &Error{Reason: reason, Err: err}
 		}
 		q.Now = time.Now()
 	}

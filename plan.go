@@ -44,9 +44,11 @@ type plan struct {
 }
 
 // budgetKey says what calls share a retry budget: those to a service under
-// policies that are the same in this.
+// policies that are the same in this. What is only observed has a purse of
+// its own, for it must cost nobody anything.
 type budgetKey struct {
 	service string
+	mode    outcome.Mode
 	policy  retry.BudgetPolicy
 }
 
@@ -68,8 +70,10 @@ type route struct {
 	dests   []*destination
 	// calls counts those that fell to each of dests.
 	calls []*atomic.Uint64
-	// byHost has the destinations of a route without a split.
+	// byHost has the destinations of a route without a split; hosted says
+	// for each of its matches whether it names hosts.
 	byHost  map[*service]*destination
+	hosted  []bool
 	mirrors []*reflection
 	stats   *stats // nil for the route that a service has by its hosts
 }
@@ -169,7 +173,10 @@ func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route,
 		return nil, err
 	}
 	if len(c.Split) == 0 {
-		r.byHost, err = p.destinations(services, c.Policies, was)
+		for _, m := range c.Match {
+			r.hosted = append(r.hosted, len(m.Hosts) > 0)
+		}
+		r.byHost, err = p.destinations(c, was)
 		return r, err
 	}
 	weights := make([]uint32, len(c.Split))
@@ -188,22 +195,30 @@ func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route,
 	return r, err
 }
 
-// destinations returns one destination for every service, which routes with
-// the same policies share.
-func (p *plan) destinations(services map[string]*Service, narrower Policies, was *plan) (map[*service]*destination, error) {
-	key := policiesKey(narrower)
-	if all := p.byHost[key]; all != nil {
-		return all, nil
+// destinations returns one destination for every service that a route
+// without a split may lead to. Routes that may lead anywhere share what they
+// have in common.
+func (p *plan) destinations(c *Route, was *plan) (map[*service]*destination, error) {
+	hosts, anywhere := c.hosts()
+	key := policiesKey(c.Policies)
+	if anywhere && p.byHost[key] != nil {
+		return p.byHost[key], nil
 	}
-	all := make(map[*service]*destination, len(services))
-	for _, s := range services {
-		d, err := p.destination(s, "", narrower, was)
+	all := map[*service]*destination{}
+	for i := range p.config.Services {
+		s := &p.config.Services[i]
+		if !anywhere && !s.isAt(hosts) {
+			continue
+		}
+		d, err := p.destination(s, "", c.Policies, was)
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", s.Name, err)
 		}
 		all[d.service] = d
 	}
-	p.byHost[key] = all
+	if anywhere {
+		p.byHost[key] = all
+	}
 	return all, nil
 }
 
@@ -221,7 +236,7 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 	d.judgeEnd, _ = d.judge.(outcome.EndClassifier)
 	opts := retry.Options{Policy: policies.Retry, Timeout: max(0, policies.Timeout), Counters: &s.retries, Draw: s.options.draw}
 	if opts.Policy != nil {
-		opts.Budget = p.budget(c.Name, opts.Policy.Budget.Effective(), was)
+		opts.Budget = p.budget(budgetKey{c.Name, opts.Policy.Mode, opts.Policy.Budget.Effective()}, was)
 		// Attempt middleware may carry a request without a connection.
 		d.traced = opts.Policy.PerTry > 0 && len(s.options.perAttempt) == 0
 	}
@@ -258,11 +273,10 @@ func (p *plan) injector(fp *fault.Policy, draw func() uint64, was *plan) (*fault
 
 // budget returns what calls to a service under a policy have to retry with:
 // one purse for all its routes, kept across configurations.
-func (p *plan) budget(service string, bp retry.BudgetPolicy, was *plan) *retry.Budget {
-	key := budgetKey{service, bp}
+func (p *plan) budget(key budgetKey, was *plan) *retry.Budget {
 	if p.budgets[key] == nil {
 		if p.budgets[key] = was.budgets[key]; p.budgets[key] == nil {
-			p.budgets[key] = retry.NewBudget(bp)
+			p.budgets[key] = retry.NewBudget(key.policy)
 		}
 	}
 	return p.budgets[key]
@@ -305,6 +319,7 @@ func (s *Service) wire() *wire {
 
 // clone copies what a caller could still change.
 func (c Config) clone() Config {
+	policies := policyClones{}
 	c.Services = slices.Clone(c.Services)
 	for i := range c.Services {
 		s := &c.Services[i]
@@ -322,7 +337,7 @@ func (c Config) clone() Config {
 			s.TLS = &t
 		}
 		s.Key = clonePtr(s.Key)
-		s.Policies = s.Policies.clone()
+		s.Policies = policies.of(s.Policies)
 	}
 	c.Routes = slices.Clone(c.Routes)
 	for i := range c.Routes {
@@ -331,10 +346,31 @@ func (c Config) clone() Config {
 		r.Split, r.Mirrors = slices.Clone(r.Split), slices.Clone(r.Mirrors)
 		r.Sticky = clonePtr(r.Sticky)
 		r.Filters = cloneFilters(r.Filters)
-		r.Policies = r.Policies.clone()
+		r.Policies = policies.of(r.Policies)
 	}
-	c.Policies = c.Policies.clone()
+	c.Policies = policies.of(c.Policies)
 	c.RefuseUnknownHosts = clonePtr(c.RefuseUnknownHosts)
+	return c
+}
+
+// policyClones are the copies of one Config: a policy that is used in several
+// places stays one.
+type policyClones map[any]any
+
+func (all policyClones) of(p Policies) Policies {
+	c := p.clone()
+	if p.Retry != nil {
+		if one, ok := all[p.Retry].(*retry.Policy); ok {
+			c.Retry = one
+		}
+		all[p.Retry] = c.Retry
+	}
+	if p.Fault != nil {
+		if one, ok := all[p.Fault].(*fault.Policy); ok {
+			c.Fault = one
+		}
+		all[p.Fault] = c.Fault
+	}
 	return c
 }
 

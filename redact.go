@@ -14,7 +14,7 @@ const redacted = "(redacted)"
 // for the eyes of those who run the service, who need not know its keys.
 func secret(name string) bool {
 	name = strings.ToLower(name)
-	for _, part := range []string{"auth", "cookie", "token", "secret", "key", "password", "credential", "session"} {
+	for _, part := range []string{"auth", "bearer", "cookie", "credential", "jwt", "key", "pass", "secret", "session", "sig", "token"} {
 		if strings.Contains(name, part) {
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -129,7 +130,8 @@ func TestFiltersOnTheWay(t *testing.T) {
 			Response: routing.HeaderEdit{Set: []routing.Field{{Name: "X-Via", Value: "mesh"}}, Remove: []string{"Server"}},
 			Rewrite:  &routing.Rewrite{Host: "inner", Prefix: "/v2"},
 		}
-		c.Routes = []tulle.Route{{Name: "api", Match: prefix("/api"), Filters: filters}}
+		c.Routes = []tulle.Route{{Name: "api", Filters: filters,
+			Match: []match.Request{{Hosts: []string{"reviews", "elsewhere"}, Path: match.Path{Prefix: "/api"}}}}}
 		m := w.mesh(c)
 		for host, script := range map[string]*tulletest.Script{"reviews": s, "elsewhere": other} {
 			req, _ := http.NewRequestWithContext(w.Context(), "GET", "http://"+host+"/api/7?q=1", nil)
@@ -257,6 +259,30 @@ func TestHostsOfAService(t *testing.T) {
 	})
 }
 
+// A route that names no host knows none: it neither changes calls to unknown
+// hosts nor lets them out.
+func TestRoutesWithoutHostsKnowNone(t *testing.T) {
+	inBubble(t, func(w *world) {
+		s := w.serve("elsewhere:80", tulletest.Step{})
+		c := tulle.Config{Routes: []tulle.Route{{Name: "all", Match: []match.Request{{Methods: []string{"GET"}}},
+			Filters: routing.Filters{Request: routing.HeaderEdit{Set: []routing.Field{{Name: "X-Internal-Token", Value: "hush"}}}}}}}
+		m := w.mesh(c)
+		w.get(m, "http://elsewhere/")
+		assert.NotContains(w, s.Received()[0].Header, "X-Internal-Token")
+		c.RefuseUnknownHosts = &tulle.RefuseUnknownHosts{}
+		require.NoError(w, m.Apply(c))
+		_, err := get(w.Context(), m, "http://elsewhere/")
+		assert.Equal(w, outcome.UnknownHost, asError(w, err).Reason)
+		c.Routes[0].Match[0].Hosts = []string{"elsewhere"}
+		require.NoError(w, m.Apply(c))
+		w.get(m, "http://elsewhere/")
+		assert.Equal(w, "hush", s.Received()[1].Header.Get("X-Internal-Token"), "one that names it does")
+
+		c.Routes[0].Policies.Timeout = time.Second
+		assert.ErrorContains(w, c.Validate(), "no service has a host of the route")
+	})
+}
+
 func TestUnknownHostsAreRefusedOrCounted(t *testing.T) {
 	for _, mode := range []outcome.Mode{outcome.Enforce, outcome.Observe} {
 		inBubble(t, func(w *world) {
@@ -288,7 +314,8 @@ func TestCallsOfARouteToUnknownHostsAreCounted(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve("elsewhere:80", tulletest.Step{Status: 404})
 		m := w.mesh(tulle.Config{
-			Routes: []tulle.Route{{Name: "all", Filters: routing.Filters{Request: routing.HeaderEdit{Remove: []string{"X-A"}}}}},
+			Routes: []tulle.Route{{Name: "all", Match: []match.Request{{Hosts: []string{"elsewhere", "nowhere"}}},
+				Filters: routing.Filters{Request: routing.HeaderEdit{Remove: []string{"X-A"}}}}},
 			// A route knows the host, so this is for others.
 			RefuseUnknownHosts: &tulle.RefuseUnknownHosts{},
 		})

@@ -30,11 +30,11 @@ type service struct {
 	view atomic.Pointer[view]
 	// kick asks for new generations; many asks become one.
 	kick chan struct{}
-	// gone is closed when the configuration no longer has the service.
-	gone chan struct{}
 	ctx  context.Context // of all that runs for the service
 	stop context.CancelFunc
 	wg   sync.WaitGroup
+	// ended is closed when nothing runs any more for the closed service.
+	ended chan struct{}
 
 	// mu orders those who change the service. Neither a call nor State ever
 	// takes it. Balancing policies and middleware are made under it, and
@@ -63,7 +63,7 @@ func newService(name string, o *options, now time.Time) *service {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &service{
 		name: name, options: o, latency: histogram.New(now),
-		kick: make(chan struct{}, 1), gone: make(chan struct{}), ctx: ctx, stop: stop,
+		kick: make(chan struct{}, 1), ctx: ctx, stop: stop, ended: make(chan struct{}),
 		members: map[string]*target{},
 	}
 	s.view.Store(&view{})
@@ -171,10 +171,11 @@ func (s *service) buildLocked(v *view, anew bool) (reports []func()) {
 	v.members = slices.SortedFunc(maps.Values(s.members), func(a, b *target) int {
 		return cmp.Compare(a.Addr(), b.Addr())
 	})
+	// State is never behind the calls.
+	s.view.Store(v)
 	for _, sub := range v.subsets {
 		sub.rebuild(v.members, cause)
 	}
-	s.view.Store(v)
 	if fresh {
 		v.watch.use()
 	}
@@ -229,29 +230,35 @@ func (s *service) orphan() {
 // flight go on. It waits for nothing; wait does.
 func (s *service) close() {
 	s.orphan()
-	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.members {
 		t.retire()
 	}
+	if s.ctx.Err() == nil {
+		s.stop()
+		go func() {
+			s.wg.Wait()
+			close(s.ended)
+		}()
+	}
+}
+
+// hasEnded reports whether nothing runs any more for the closed service.
+func (s *service) hasEnded() bool {
 	select {
-	case <-s.gone:
+	case <-s.ended:
+		return true
 	default:
-		close(s.gone)
+		return false
 	}
 }
 
 // wait returns when everything that ran for the closed service has ended, or
 // ctx has.
 func (s *service) wait(ctx context.Context) error {
-	ended := make(chan struct{})
-	go func() {
-		s.wg.Wait()
-		close(ended)
-	}()
 	select {
-	case <-ended:
+	case <-s.ended:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -288,11 +289,12 @@ func (p Policies) effective() Policies {
 	return p.redacted()
 }
 
-// describe names what is plugged in by its type and, where that is plain
-// data, by what is set in it. What a pointer leads to may be changing.
+// describe names what is plugged in by its type and, where that is plain data
+// of this module, by what is set in it. What a pointer leads to may be
+// changing, and what others keep may be secret.
 func describe(v any) string {
-	if reflect.TypeOf(v).Kind() == reflect.Pointer {
-		return fmt.Sprintf("%T", v)
+	if t := reflect.TypeOf(v); t.Kind() == reflect.Pointer || !strings.HasPrefix(t.PkgPath(), "github.com/tulle-mesh/tulle/") {
+		return t.String()
 	}
 	return fmt.Sprintf("%T%+v", v, v)
 }

@@ -112,7 +112,7 @@ func TestStateKeepsSecrets(t *testing.T) {
 	inBubble(t, func(w *world) {
 		m := w.mesh(tulle.Config{Routes: []tulle.Route{{
 			Name:  "partner",
-			Match: []match.Request{{Headers: []match.Value{{Name: "X-Api-Key", Exact: "hush-1"}, {Name: "X-Env", Exact: "prod"}}}},
+			Match: []match.Request{{Hosts: []string{"elsewhere"}, Headers: []match.Value{{Name: "X-Api-Key", Exact: "hush-1"}, {Name: "X-Env", Exact: "prod"}}}},
 			Filters: routing.Filters{
 				Request: routing.HeaderEdit{Set: []routing.Field{{Name: "Authorization", Value: "Bearer hush-2"}, {Name: "X-Team", Value: "blue"}}},
 			},

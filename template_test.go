@@ -229,6 +229,6 @@ func TestIdleConnectionsAreBoundedPerEndpoint(t *testing.T) {
 			w.get(m, fmt.Sprintf("http://h%d.reviews.test/", i))
 		}
 		synctest.Wait()
-		assert.Equal(w, 3, w.net.Open("10.0.0.1:80"))
+		assert.Equal(w, 4*3, w.net.Open("10.0.0.1:80"))
 	})
 }

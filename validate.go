@@ -149,11 +149,25 @@ func (c Config) validateRoutes(f *faults) {
 			known(f, services, m.Service, m.Subset)
 			f.join("policy", m.Policy.Validate())
 		}
+		parts := map[[2]string]int{}
+		for j, d := range r.Split {
+			part := [2]string{d.Service, d.Subset}
+			if first, twice := parts[part]; twice {
+				f.add("split[%d] (%s): is split[%d] again", j, d.Service, first)
+			} else {
+				parts[part] = j
+			}
+		}
 		if len(r.Split) > 0 {
 			if _, err := routing.NewSplit(make([]uint32, len(r.Split))); err != nil {
 				f.join("split", err)
 			}
 			continue
+		}
+		if hosts, anywhere := r.hosts(); !anywhere && !slices.ContainsFunc(c.Services, func(s Service) bool { return s.isAt(hosts) }) {
+			if r.Policies != (Policies{}) || r.Sticky != nil || len(r.Mirrors) > 0 {
+				f.add("policies, sticky, mirrors: are never used, no service has a host of the route")
+			}
 		}
 		seen := map[string]bool{}
 		for _, s := range slices.Concat(c.Services, []Service{{}}) {
@@ -219,13 +233,6 @@ func (p Policies) or(wider Policies) Policies {
 	return p
 }
 
-func (s Service) hosts() []string {
-	if len(s.Hosts) == 0 {
-		return []string{s.Name}
-	}
-	return s.Hosts
-}
-
 func (s Service) hasSubset(name string) bool {
 	for _, sub := range s.Subsets {
 		if sub.Name == name {
@@ -276,7 +283,7 @@ func (f *faults) add(format string, args ...any) {
 	if f.list == nil {
 		f.list = new([]error)
 	}
-	*f.list = append(*f.list, fmt.Errorf(f.path+format, args...))
+	*f.list = append(*f.list, fmt.Errorf("%s"+format, append([]any{f.path}, args...)...))
 }
 
 // join adds all faults that err, the result of a part's Validate, is made of.

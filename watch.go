@@ -16,8 +16,10 @@ var errWatchEnded = errors.New("the resolver has ended its watch")
 type watch struct {
 	resolver discovery.Resolver
 	cancel   context.CancelFunc
-	// answered is closed once a first set is in use.
-	answered chan struct{}
+	// answered is closed once a first set is in use, settled then or when the
+	// watch is over.
+	answered, settled chan struct{}
+	settle            func()
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -34,8 +36,10 @@ type watch struct {
 // there is something new to take over.
 func newWatch(ctx context.Context, r discovery.Resolver, run func(func()), heard func(infos []endpoint.Info, err, recovered error)) *watch {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watch{resolver: r, cancel: cancel, answered: make(chan struct{})}
+	w := &watch{resolver: r, cancel: cancel, answered: make(chan struct{}), settled: make(chan struct{})}
+	w.settle = sync.OnceFunc(func() { close(w.settled) })
 	run(func() {
+		defer context.AfterFunc(ctx, w.settle)()
 		for infos, err := range r.Watch(ctx) {
 			if ctx.Err() != nil {
 				return
@@ -87,6 +91,7 @@ func (w *watch) status() (since time.Time, cause error) {
 func (w *watch) use() {
 	if !w.inUse() {
 		close(w.answered)
+		w.settle()
 	}
 }
 

@@ -115,11 +115,19 @@ func (l *Loop) Do(ctx context.Context, in *http.Request, t Tryer) (*http.Respons
 		}
 	}
 	s := l.arm(ctx, c.deadline)
+	panicked := true
+	defer func() {
+		if panicked {
+			s.end()
+			c.src.settle(true)
+		}
+	}()
 	try, err := t.Prepare(s.or(ctx), 1)
 	if err != nil {
 		if l.armed {
 			l.counters.unsent.Add(1)
 		}
+		panicked = false
 		s.end()
 		c.src.settle(true)
 		return nil, err
@@ -129,6 +137,7 @@ func (l *Loop) Do(ctx context.Context, in *http.Request, t Tryer) (*http.Respons
 		begin = time.Now()
 	}
 	resp, o, err := c.send(s, try, c.src.first())
+	panicked = false
 	if !begin.IsZero() && time.Since(begin) > l.policy.PerTry {
 		o = outcome.Outcome{Class: outcome.Timeout}
 	}
