@@ -54,7 +54,9 @@ func newSubset(name string) *subset {
 func (s *subset) configure(labels map[string]string, p balancer.Policy, env func() balancer.Env) {
 	s.labels = maps.Clone(labels)
 	if s.balancer == nil || s.policy != p {
-		s.policy, s.balancer = p, p.New(env())
+		if s.policy, s.balancer = p, p.New(env()); s.balancer == nil {
+			panic(fmt.Sprintf("tulle: %T.New has returned nil", p))
+		}
 	}
 }
 
