@@ -172,6 +172,9 @@ func (m *Mesh) Ready(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			if missing, _ = m.missing(); len(missing) == 0 {
+				return nil
+			}
 			return fmt.Errorf("tulle: discovery has not answered for %s: %w", strings.Join(missing, ", "), context.Cause(ctx))
 		}
 	}
