@@ -1,0 +1,17 @@
+module github.com/tulle-mesh/tulle/internal/e2e/dns
+
+go 1.26.0
+
+replace github.com/tulle-mesh/tulle => ../../..
+
+require (
+	github.com/miekg/dns v1.1.73
+	github.com/tulle-mesh/tulle v0.0.0
+)
+
+require (
+	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
+	github.com/hashicorp/go-retryablehttp v0.7.8 // indirect
+	golang.org/x/net v0.57.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+)
