@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -29,7 +30,7 @@ func hot(p balancer.Policy, n int, ws func(int) uint32, bound float64) (over, ho
 	for _, ep := range s.eps {
 		weight += float64(ep.Weight())
 	}
-	s.run(15000, func(f *fleet, rnd *rand.Rand) *endpoint.Endpoint {
+	s.run(6000, func(f *fleet, rnd *rand.Rand) *endpoint.Endpoint {
 		q := balancer.Query{Draw: rnd.Uint64(), Attempt: 1, Hash: keyHash(0), HasHash: true, Now: clock(s.now)}
 		rare := rnd.IntN(2) == 0
 		if rare {
@@ -135,6 +136,78 @@ func TestBoundGoesOnInOrder(t *testing.T) {
 		}
 		if picker.Pick(q) != first {
 			t.Errorf("%s moves without a bound", name)
+		}
+	}
+}
+
+// The owner of a key is taken exactly as long as the call fits.
+func TestBoundIsExactAmongFew(t *testing.T) {
+	const n = 8
+	rnd := rand.New(rand.NewPCG(5, 5))
+	for _, bound := range []float64{1, 1.25, 1.5} {
+		ws := func(i int) uint32 { return uint32(1 + i%2) } // 12 in all
+		for name, p := range bounded(bound) {
+			taken := 0
+			f := newFleet(n, ws)
+			picker := p.New(balancer.Env{}).Update(f.eps)
+			for i := range 300 {
+				q := balancer.Query{Hash: keyHash(i), HasHash: true}
+				f.idle()
+				owner := picker.Pick(q)
+				f.busy(func(int) int { return rnd.IntN(4) })
+				total := 0.0
+				for _, ep := range f.eps {
+					total += float64(ep.InFlight())
+				}
+				fits := float64(owner.InFlight())+1 <= math.Ceil(bound*float64(owner.Weight())*(total+1)/12)
+				if got := picker.Pick(q) == owner; got != fits {
+					t.Fatalf("%s, bound %v: %d of %v in flight, taken: %v", name, bound, owner.InFlight(), total, got)
+				}
+				if fits {
+					taken++
+				}
+			}
+			if taken < 50 || taken > 280 {
+				t.Errorf("%s, bound %v: taken %d times of 300, which tests little", name, bound, taken)
+			}
+		}
+	}
+}
+
+// Among many endpoints a count that is old is not believed.
+func TestBoundCountsAgain(t *testing.T) {
+	const n = 1000
+	for name, p := range bounded(1.25) {
+		stale := 0
+		f := newFleet(n, nil)
+		picker := p.New(balancer.Env{}).Update(f.eps)
+		for i := range 100 {
+			from := simulated.Add(time.Duration(i) * time.Minute)
+			q := balancer.Query{Hash: keyHash(i), HasHash: true, Now: from}
+			f.idle()
+			owner := picker.Pick(q)
+			f.busy(func(int) int { return 2 })
+			if picker.Pick(q) != owner {
+				t.Fatalf("%s: no room for 3 where 2 is the mean", name)
+			}
+			for _, ep := range f.eps {
+				if ep != owner {
+					f.controls[ep].End()
+					f.controls[ep].End()
+				}
+			}
+			q.Draw, q.Now = uint64(i), from.Add(time.Millisecond)
+			if picker.Pick(q) == owner {
+				stale++
+			}
+			q.Now = from.Add(11 * time.Millisecond)
+			if picker.Pick(q) == owner {
+				t.Fatalf("%s: 3 in flight where there are 2 in all", name)
+			}
+		}
+		// Negative control: soon after, the old count is believed.
+		if stale < 90 {
+			t.Errorf("%s: counted anew in %d of 100 picks, so that nothing was tested", name, 100-stale)
 		}
 	}
 }

@@ -87,9 +87,7 @@ func (e *estimate) add(sample float64, at int64, decay float64, bound bool) {
 // observe takes over a result. penalty is what a failure counts as at least.
 func (e *estimate) observe(r outcome.Result, at int64, decay, penalty float64) {
 	bad := r.Class.Failed() || r.Class == outcome.Overload
-	if !r.Late {
-		e.settle(at-int64(r.Latency), !r.Cut)
-	}
+	e.settle(at-int64(r.Latency), !r.Cut)
 	switch {
 	case r.Class == outcome.Neutral:
 	case bad:

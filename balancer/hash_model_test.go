@@ -16,12 +16,18 @@ import (
 // ringModel is who has a key on a ring in which each endpoint has as many
 // points as said.
 func ringModel(eps []*endpoint.Endpoint, points []int) func(hash uint64) *endpoint.Endpoint {
+	places := make([][]uint64, len(eps))
+	for i, ep := range eps {
+		for k := range points[i] {
+			places[i] = append(places[i], xxh64.Sum(fmt.Sprintf("%s_%d", ep.Addr(), k), 0))
+		}
+	}
 	return func(hash uint64) (owner *endpoint.Endpoint) {
 		nearest := uint64(math.MaxUint64)
 		for i, ep := range eps {
-			for k := range points[i] {
+			for _, place := range places[i] {
 				// Going up from hash and around, so many steps to the point.
-				if d := xxh64.Sum(fmt.Sprintf("%s_%d", ep.Addr(), k), 0) - hash; d <= nearest {
+				if d := place - hash; d <= nearest {
 					nearest, owner = d, ep
 				}
 			}

@@ -68,6 +68,15 @@ func (f *fleet) busy(load func(i int) int) *fleet {
 	return f
 }
 
+// idle ends all calls.
+func (f *fleet) idle() {
+	for _, ep := range f.eps {
+		for ep.InFlight() > 0 {
+			f.controls[ep].End()
+		}
+	}
+}
+
 // within allows four standard deviations of a binomial count.
 func within(got, n int, p float64) bool {
 	return math.Abs(float64(got)-float64(n)*p) <= 4*math.Sqrt(float64(n)*p*(1-p))

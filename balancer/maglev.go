@@ -103,7 +103,9 @@ func table(ms []member, size uint64) []uint32 {
 	take := func(i uint64) {
 		o := &orders[i]
 		for places[o.place] != free {
-			o.place = (o.place + o.skip) % size
+			if o.place += o.skip; o.place >= size {
+				o.place -= size
+			}
 		}
 		places[o.place] = uint32(i)
 		o.turns++

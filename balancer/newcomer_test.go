@@ -1,7 +1,9 @@
 package balancer_test
 
 import (
+	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -65,4 +67,31 @@ func TestLeastRequestTurnsAwayFromASlowEndpoint(t *testing.T) {
 	if got := share(balancer.RoundRobin{}); got < 0.9 {
 		t.Errorf("round robin gives a slow endpoint %.2f of its share", got)
 	}
+}
+
+// PeakEWMA knows nothing of a newcomer, which must neither draw all calls to
+// it nor keep them away.
+func TestPeakEWMADoesNotFloodANewcomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const seeds, n = 200, 50
+		total := 0
+		for seed := range uint64(seeds) {
+			s := newSimulation(n-1, 10, seed)
+			b := balancer.PeakEWMA{}.New(balancer.Env{})
+			s.observe = b.(balancer.Observer).Observe
+			with := func(picker balancer.Picker) pickFunc {
+				return func(_ *fleet, rnd *rand.Rand) *endpoint.Endpoint {
+					return picker.Pick(balancer.Query{Draw: rnd.Uint64(), Now: clock(s.now)})
+				}
+			}
+			s.run(1200, with(b.Update(s.eps)), nil)
+			ep := s.join()
+			total += s.run(n, with(b.Update(s.eps)), ep)
+		}
+		got := float64(total) / seeds
+		t.Logf("%.2f of 50 picks", got)
+		if got > 2.4 || got < 0.5 {
+			t.Errorf("%.2f picks where one is fair", got)
+		}
+	})
 }

@@ -143,6 +143,13 @@ func TestPeakEWMARisesAtOnceAndFallsSlowly(t *testing.T) {
 		d.want(t, -1, "nothing known")
 		d.ok(0, 10*ms)
 		d.want(t, -1, "nothing known of one")
+		d = newDuel(balancer.PeakEWMA{})
+		d.ok(1, 10*ms)
+		d.want(t, -1, "nothing known of the other")
+		d.controls[d.eps[0]].Begin()
+		d.want(t, 1, "nothing known of the other, which is busy")
+		d = newDuel(balancer.PeakEWMA{})
+		d.ok(0, 10*ms)
 		d.ok(1, 40*ms)
 		d.want(t, 0, "10 ms against 40")
 		d.ok(0, 100*ms)
@@ -375,6 +382,20 @@ func TestPeakEWMAFollowsWeightsAtEqualCost(t *testing.T) {
 			}
 		}
 	})
+}
+
+// As with LeastRequest: who has fewer calls for its weight only until the call
+// is added does not draw it.
+func TestPeakEWMAFollowsWeightsWithFewInFlight(t *testing.T) {
+	const picks = 20000
+	f := newFleet(2, weights(1, 9)).busy(func(i int) int { return 5 * i })
+	if counts := f.count(real(balancer.PeakEWMA{}, f), 4, picks); !within(counts[0], picks, 0.1) {
+		t.Errorf("the light one was taken %d times in %d", counts[0], picks)
+	}
+	f.busy(func(i int) int { return 5 * i })
+	if counts := f.count(real(balancer.PeakEWMA{}, f), 4, picks); counts[1] > 0 {
+		t.Errorf("the heavy one was taken %d times with ten calls in flight, the light one having none", counts[1])
+	}
 }
 
 func TestPeakEWMAValidate(t *testing.T) {

@@ -182,7 +182,7 @@ var contract = map[string]func(balancer.Policy) error{
 				}
 			})
 		}
-		for i := range 200 {
+		for i := range 100 {
 			pickers <- b.Update(f.eps[:2+i%49])
 		}
 		close(pickers)
