@@ -28,8 +28,9 @@ const (
 // time-outs are errors, so that what was known stays in use; only an SRV
 // record with the target "." says that there is no endpoint. After an error
 // DNS asks again within a second, and then ever more seldom, at least every
-// 30 seconds or every Interval, whichever is longer. The same addresses in
-// another order are no change.
+// 30 seconds or every Interval, whichever is longer. An error is told once,
+// and again when it has become another. The same addresses in another order
+// are no change.
 //
 // The time to live of records is not known to it, since net.Resolver does
 // not tell it; what a caching server in between remembers is seen when that

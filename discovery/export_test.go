@@ -1,6 +1,10 @@
 package discovery
 
-import "github.com/tulle-mesh/tulle/endpoint"
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+)
 
 // Lookup is what DNS asks of net.Resolver.
 type Lookup = lookup
@@ -14,3 +18,6 @@ func (d DNS) WithLookup(l Lookup) DNS {
 // Parse and Encode are the two directions of a document.
 func Parse(doc []byte) ([]endpoint.Info, error)    { return parse(doc) }
 func Encode(infos []endpoint.Info) ([]byte, error) { return encode(infos) }
+
+// RetryAfter is how a header of that name is understood.
+func RetryAfter(field string, now time.Time) time.Duration { return retryAfter(field, now) }

@@ -33,6 +33,8 @@ const (
 	httpRetryMax   = 200 * time.Millisecond
 	httpRedirects  = 3
 	maxHTTPHeaders = 64 << 10
+	// maxPause bounds what a server can ask for with Retry-After.
+	maxPause = 5 * time.Minute
 )
 
 // HTTP is a Resolver of a set that a server lists, as the JSON document that
@@ -44,8 +46,10 @@ const (
 // there is an error, the set stays what it was. Requests that fail in passing
 // (no response, 429, 502, 503, 504) are repeated twice in a moment; after an
 // error it is asked again within a second, and then ever more seldom, at
-// least every 30 seconds or every Interval, whichever is longer. Redirects
-// are followed only where they lead to the same scheme and host.
+// least every 30 seconds or every Interval, whichever is longer, unless the
+// server says Retry-After, which is heeded up to 5 minutes. An error is told
+// once, and again when it has become another. Redirects are followed only
+// where they lead to the same scheme and host.
 //
 // With Wait a server that gives ETags and knows the preference "wait" of RFC
 // 7240 is asked to answer only when there is something new, so that a change
@@ -85,7 +89,9 @@ func (h HTTP) Validate() error {
 	if h.Wait != 0 && h.Wait < minWait {
 		errs = append(errs, fmt.Errorf("wait: %v is less than %v", h.Wait, minWait))
 	}
-	if h.Transport != nil && !reflect.ValueOf(h.Transport).Comparable() {
+	if v := reflect.ValueOf(h.Transport); v.Kind() == reflect.Pointer && v.IsNil() {
+		errs = append(errs, fmt.Errorf("transport: is a nil %T", h.Transport))
+	} else if v.IsValid() && !v.Comparable() {
 		errs = append(errs, fmt.Errorf("transport: a %T cannot be compared, use a pointer to it", h.Transport))
 	}
 	return errors.Join(errs...)
@@ -142,7 +148,6 @@ func (h HTTP) client(transport http.RoundTripper) *retryablehttp.Client {
 		RetryWaitMin: httpRetryMin,
 		RetryWaitMax: httpRetryMax,
 		CheckRetry:   passing,
-		// A server that asks for more time gets it from the poll.
 		Backoff: func(least, most time.Duration, n int, _ *http.Response) time.Duration {
 			d := min(least<<n, most)
 			return d - time.Duration(rand.Float64()*float64(d)/2)
@@ -161,10 +166,30 @@ func passing(ctx context.Context, resp *http.Response, err error) (bool, error) 
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true, nil
+		return retryAfter(resp.Header.Get("Retry-After"), time.Now()) == 0, nil
 	}
 	return false, nil
 }
+
+// retryAfter returns for how long a server wants to be left alone, 0 if it
+// does not say. RFC 9110: "Retry-After = HTTP-date / delay-seconds".
+func retryAfter(field string, now time.Time) time.Duration {
+	if n, err := strconv.ParseUint(field, 10, 32); err == nil {
+		return min(time.Duration(n)*time.Second, maxPause)
+	}
+	if at, err := http.ParseTime(field); err == nil {
+		return min(max(0, at.Sub(now)), maxPause)
+	}
+	return 0
+}
+
+// pauseError is an error of who wants to be left alone for a while.
+type pauseError struct {
+	error
+	pause time.Duration
+}
+
+func (e pauseError) Unwrap() error { return e.error }
 
 // fetch is one watch of an HTTP.
 type fetch struct {
@@ -214,7 +239,8 @@ func (f *fetch) get(ctx context.Context) ([]endpoint.Info, error) {
 	case resp.StatusCode != http.StatusOK:
 		// What is left of a small body is read, so that the connection stays.
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
-		return nil, fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		err := fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		return nil, pauseError{err, retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	}
 	doc, err := readDocument(resp.Body)
 	if err != nil {

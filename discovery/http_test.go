@@ -354,7 +354,6 @@ func TestHTTPRepeatsWhatFailsInPassing(t *testing.T) {
 			n := 0
 			r := discovery.HTTP{URL: "http://registry/", Transport: &inMemory{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if n++; n <= failures {
-					w.Header().Set("Retry-After", "100000")
 					w.WriteHeader(http.StatusServiceUnavailable)
 					return
 				}
@@ -366,6 +365,40 @@ func TestHTTPRepeatsWhatFailsInPassing(t *testing.T) {
 					t.Errorf("%d failures: %v, %v after %v", failures, infos, err, time.Since(start))
 				}
 				break
+			}
+		})
+	}
+}
+
+// A server that asks to be left alone is, for as long as is reasonable.
+func TestHTTPRetryAfter(t *testing.T) {
+	cases := []struct {
+		field string
+		want  time.Duration
+	}{
+		{"120", 2 * time.Minute},
+		{"Sat, 01 Jan 2000 00:01:00 GMT", time.Minute},
+		{"100000", 5 * time.Minute},
+		{"Sun, 01 Jan 2040 00:00:00 GMT", 5 * time.Minute},
+	}
+	for _, c := range cases {
+		synctest.Test(t, func(t *testing.T) {
+			var asked []time.Time
+			r := discovery.HTTP{URL: "http://registry/", Transport: &inMemory{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if asked = append(asked, time.Now()); len(asked) == 1 {
+					w.Header().Set("Retry-After", c.field)
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				list("a:1")(w, r)
+			})}}
+			for _, err := range r.Watch(t.Context()) {
+				if err == nil {
+					break
+				}
+			}
+			if len(asked) != 2 || asked[1].Sub(asked[0]) != c.want {
+				t.Errorf("%s: asked at %v", c.field, asked)
 			}
 		})
 	}
@@ -482,6 +515,7 @@ func TestHTTPValidate(t *testing.T) {
 		{discovery.HTTP{}, "url: is required"},
 		{discovery.HTTP{URL: "ftp://user:secret@x/?key=secret"}, "url: ftp://x/ is not of the form http://host/path"},
 		{discovery.HTTP{URL: "http://user:secret@x\n"}, "url: is no URL"},
+		{discovery.HTTP{URL: "http://x", Transport: (*inMemory)(nil)}, "transport: is a nil *discovery_test.inMemory"},
 		{discovery.HTTP{URL: "/reviews"}, "url: /reviews is not of the form http://host/path"},
 		{discovery.HTTP{URL: "http://x", Wait: time.Millisecond, Interval: 1, Timeout: -1, Transport: incomparable{}},
 			"interval: 1ns is less than 10ms\ntimeout: -1ns is less than 10ms\nwait: 1ms is less than 1s\n" +

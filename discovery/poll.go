@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -57,6 +58,9 @@ func (p poll) run(ctx context.Context, yield func([]endpoint.Info, error) bool) 
 			if !p.steady {
 				// A look that failed has taken its time for nothing.
 				start, wait = time.Now(), p.backoff(failures)
+				if e, ok := errors.AsType[pauseError](err); ok {
+					wait = max(wait, e.pause)
+				}
 			}
 			failures++
 		case !known || failing != nil || !slices.EqualFunc(infos, last, endpoint.Info.Equal):
