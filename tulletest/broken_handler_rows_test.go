@@ -130,6 +130,7 @@ var brokenHandlerRows = map[string][]string{
 		"body is not read ahead",
 		"body is received while it is produced",
 		"deadlines reach the connection",
+		"form is the handler's to read",
 		"full duplex reaches the connection",
 		"refused expectation keeps the body",
 		"requests arrive the same",
@@ -146,6 +147,18 @@ var brokenHandlerRows = map[string][]string{
 		"full duplex reaches the connection",
 		"refused expectation keeps the body",
 		"responses are the same byte for byte",
+	},
+	"parses the form": {
+		"form is the handler's to read",
+	},
+	"reads the form's body": {
+		"form is the handler's to read",
+	},
+	"answers OPTIONS": {
+		"OPTIONS is the handler's to answer",
+	},
+	"answers for the whole server": {
+		"OPTIONS is the handler's to answer",
 	},
 	"clones the trailer": {
 		"request trailers arrive",
@@ -224,6 +237,7 @@ var brokenHandlerRows = map[string][]string{
 	},
 	"says 200 at once": {
 		"HEAD has the header of GET",
+		"OPTIONS is the handler's to answer",
 		"first final status counts",
 		"forbidden writes are errors",
 		"hijacked connection is the handler's",

@@ -274,6 +274,28 @@ var brokenHandlers = []struct {
 		r.Body = readCloser{io.MultiReader(bytes.NewReader(b[:n]), r.Body), r.Body.Close}
 		return r
 	})},
+	{"parses the form", withRequest(func(_ http.ResponseWriter, r *http.Request) *http.Request {
+		r.ParseForm()
+		return r
+	})},
+	{"reads the form's body", around(func(next http.Handler, rw http.ResponseWriter, r *http.Request) {
+		r.WithContext(r.Context()).ParseForm()
+		next.ServeHTTP(rw, r)
+	})},
+	{"answers OPTIONS", around(func(next http.Handler, rw http.ResponseWriter, r *http.Request) {
+		if r.Method == "OPTIONS" {
+			rw.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})},
+	{"answers for the whole server", around(func(next http.Handler, rw http.ResponseWriter, r *http.Request) {
+		if r.RequestURI == "*" {
+			rw.WriteHeader(http.StatusOK)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})},
 	{"clones the trailer", withRequest(func(_ http.ResponseWriter, r *http.Request) *http.Request {
 		r.Trailer = r.Trailer.Clone()
 		return r

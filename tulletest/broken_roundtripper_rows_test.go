@@ -13,6 +13,7 @@ var brokenTripperRows = map[string][]string{
 		"requests arrive the same",
 	},
 	"changes the caller's request for the time of the call": {
+		"explicit port is kept",
 		"host is kept",
 		"http2/URL is kept",
 		"request is not changed",
@@ -33,6 +34,7 @@ var brokenTripperRows = map[string][]string{
 		"invalid requests are errors",
 	},
 	"sends the URL's host": {
+		"explicit port is kept",
 		"host is kept",
 		"requests are the same byte for byte",
 		"requests arrive the same",
@@ -70,6 +72,7 @@ var brokenTripperRows = map[string][]string{
 		"body is closed after a response",
 		"body is closed after an early response",
 		"body is closed if the context has ended before",
+		"failing body never looks whole",
 		"invalid requests are errors",
 		"refused expectation keeps the body",
 	},
@@ -80,9 +83,11 @@ var brokenTripperRows = map[string][]string{
 		"body is closed after an early response",
 		"body is not read ahead",
 		"body is sent while it is produced",
+		"failing body never looks whole",
 		"refused expectation keeps the body",
 	},
 	"forgets the length": {
+		"form arrives",
 		"known length stays known",
 		"requests are the same byte for byte",
 		"requests arrive the same",
@@ -91,6 +96,7 @@ var brokenTripperRows = map[string][]string{
 		"body is closed after an early response",
 		"body is not read ahead",
 		"body is sent while it is produced",
+		"failing body never looks whole",
 		"http1/request trailers arrive",
 		"requests are the same byte for byte",
 		"requests arrive the same",
@@ -114,6 +120,41 @@ var brokenTripperRows = map[string][]string{
 		"refused expectation keeps the body",
 		"requests are the same byte for byte",
 	},
+	"takes a failing body for its end": {
+		"failing body never looks whole",
+	},
+	"parses the form": {
+		"form arrives",
+	},
+	"drops GetBody": {
+		"POST with a key outlives its connection",
+		"refused stream is sent again",
+	},
+	"gives an empty body the second time": {
+		"POST with a key outlives its connection",
+		"refused stream is sent again",
+	},
+	"repeats a POST answered with 500": {
+		"POST answered with an error is sent once",
+	},
+	"repeats a lost POST": {
+		"lost POST is sent once",
+	},
+	"forgets the port": {
+		"explicit port is kept",
+	},
+	"cuts large header values": {
+		"large header values are whole",
+	},
+	"cuts large header values of responses": {
+		"large header values are whole",
+	},
+	"closes after reading": {
+		"closing the body ends its reading",
+	},
+	"locks the response's body": {
+		"closing the body ends its reading",
+	},
 	"starts ended calls": {
 		"body is closed if the context has ended before",
 		"ended context is an error",
@@ -127,6 +168,7 @@ var brokenTripperRows = map[string][]string{
 		"may http2/client timeout covers the headers",
 	},
 	"hides what failed": {
+		"failing body never looks whole",
 		"failure is an error alone",
 	},
 	"cancels when RoundTrip returns": {
@@ -164,6 +206,7 @@ var brokenTripperRows = map[string][]string{
 		"http2/redirects are returned",
 	},
 	"makes errors of statuses": {
+		"POST answered with an error is sent once",
 		"body is closed after an early response",
 		"every status is a response",
 		"responses are the same byte for byte",
@@ -178,8 +221,10 @@ var brokenTripperRows = map[string][]string{
 		"cancel leaves other calls alone",
 		"deadline ends a waiting call",
 		"ended context is an error",
+		"failing body never looks whole",
 		"failure is an error alone",
 		"invalid requests are errors",
+		"lost POST is sent once",
 		"no goroutine stays behind",
 		"request is not changed by a failing call",
 	},
@@ -194,8 +239,10 @@ var brokenTripperRows = map[string][]string{
 		"client timeout covers the headers",
 		"deadline ends a waiting call",
 		"ended context is an error",
+		"failing body never looks whole",
 		"failure is an error alone",
 		"invalid requests are errors",
+		"lost POST is sent once",
 		"no goroutine stays behind",
 		"request is not changed by a failing call",
 		"responses are the same byte for byte",
@@ -240,6 +287,7 @@ var brokenTripperRows = map[string][]string{
 		"cancel channel ends the reading of the body",
 		"cancel ends the reading of the body",
 		"closed body ends the call",
+		"closing the body ends its reading",
 		"response is not read ahead",
 		"response trailers arrive",
 	},
@@ -251,6 +299,7 @@ var brokenTripperRows = map[string][]string{
 		"cancel channel ends the reading of the body",
 		"cancel ends the reading of the body",
 		"client timeout covers the body",
+		"closing the body ends its reading",
 		"deadline ends the reading of the body",
 		"reset body is an error",
 		"responses are the same byte for byte",
@@ -262,10 +311,12 @@ var brokenTripperRows = map[string][]string{
 	"does not close": {
 		"body ends and closes again and again",
 		"closed body ends the call",
+		"closing the body ends its reading",
 		"http1/no goroutine stays behind",
 	},
 	"opens a connection for each call": {
 		"CloseIdleConnections passes through",
+		"POST with a key outlives its connection",
 		"bodiless statuses keep their header",
 		"cancel after the end does no harm",
 		"connections are reused",
@@ -286,6 +337,8 @@ var brokenTripperRows = map[string][]string{
 		"may http2/client timeout covers the headers",
 	},
 	"sends everything twice": {
+		"POST answered with an error is sent once",
+		"POST with a key outlives its connection",
 		"URL is kept",
 		"bodiless statuses keep their header",
 		"cancel leaves other calls alone",
@@ -295,6 +348,7 @@ var brokenTripperRows = map[string][]string{
 		"host is kept",
 		"http1/cancel after the end does no harm",
 		"informational responses are traced",
+		"lost POST is sent once",
 		"redirects are returned",
 		"requests are the same byte for byte",
 		"requests arrive the same",

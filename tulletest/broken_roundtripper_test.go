@@ -79,6 +79,39 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
 
+// endsOnError makes every error of r its end.
+func endsOnError(r io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		n, err := r.Read(p)
+		if err != nil {
+			err = io.EOF
+		}
+		return n, err
+	})
+}
+
+// again sends r a second time.
+func again(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+	c := r.WithContext(r.Context())
+	if r.GetBody != nil {
+		c.Body, _ = r.GetBody()
+	}
+	resp, err := next.RoundTrip(c)
+	if resp != nil {
+		resp.Request = r
+	}
+	return resp, err
+}
+
+// cutValues cuts values after 8 KiB.
+func cutValues(h http.Header) {
+	for name, values := range h {
+		for i, v := range values {
+			h[name][i] = v[:min(len(v), 8<<10)]
+		}
+	}
+}
+
 var brokenTrippers = []struct {
 	name string
 	wrap func(http.RoundTripper) http.RoundTripper
@@ -194,6 +227,71 @@ var brokenTrippers = []struct {
 			n, _ := r.Body.Read(b)
 			r.Body = readCloser{io.MultiReader(bytes.NewReader(b[:n]), r.Body), r.Body.Close}
 		}
+	})},
+	{"takes a failing body for its end", onCopy(func(r *http.Request) {
+		if hasBody(r) {
+			r.Body = readCloser{endsOnError(r.Body), r.Body.Close}
+		}
+	})},
+	{"parses the form", onCopy(func(r *http.Request) { r.ParseForm() })},
+	{"drops GetBody", onCopy(func(r *http.Request) { r.GetBody = nil })},
+	{"gives an empty body the second time", onCopy(func(r *http.Request) {
+		if r.GetBody != nil {
+			r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
+		}
+	})},
+	{"repeats a POST answered with 500", breaker(func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		if err == nil && r.Method == "POST" && resp.StatusCode == 500 && (!hasBody(r) || r.GetBody != nil) {
+			resp.Body.Close()
+			return again(next, r)
+		}
+		return resp, err
+	})},
+	{"repeats a lost POST", breaker(func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		if err != nil && r.GetBody != nil && r.Context().Err() == nil {
+			return again(next, r)
+		}
+		return resp, err
+	})},
+	{"forgets the port", onCopy(func(r *http.Request) {
+		if r.URL != nil {
+			r.URL.Host = strings.TrimSuffix(r.URL.Host, ":80")
+			r.Host = strings.TrimSuffix(r.Host, ":80")
+		}
+	})},
+	{"cuts large header values", onCopy(func(r *http.Request) { cutValues(r.Header) })},
+	{"cuts large header values of responses", breaker(func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		if err == nil {
+			cutValues(resp.Header)
+		}
+		return resp, err
+	})},
+	{"closes after reading", onBody(func(_ *http.Request, body io.ReadCloser) io.ReadCloser {
+		turn := make(chan struct{}, 1)
+		return readCloser{readerFunc(func(p []byte) (int, error) {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			return body.Read(p)
+		}), func() error {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			return body.Close()
+		}}
+	})},
+	{"locks the response's body", onBody(func(_ *http.Request, body io.ReadCloser) io.ReadCloser {
+		var mu sync.Mutex
+		return readCloser{readerFunc(func(p []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return body.Read(p)
+		}), func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			return body.Close()
+		}}
 	})},
 	{"starts ended calls", onCopy(func(r *http.Request) {
 		if r.Context().Err() != nil {
@@ -367,13 +465,7 @@ var brokenTrippers = []struct {
 		return readCloser{io.LimitReader(body, 1<<20), body.Close}
 	})},
 	{"takes a broken body for its end", onBody(func(_ *http.Request, body io.ReadCloser) io.ReadCloser {
-		return readCloser{readerFunc(func(p []byte) (int, error) {
-			n, err := body.Read(p)
-			if err != nil {
-				err = io.EOF
-			}
-			return n, err
-		}), body.Close}
+		return readCloser{endsOnError(body), body.Close}
 	})},
 	{"closes once", func(next http.RoundTripper) http.RoundTripper {
 		return onBody(func(_ *http.Request, body io.ReadCloser) io.ReadCloser {

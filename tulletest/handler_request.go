@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,8 @@ func handledRequestRows() []row[*handlerWorld] {
 	return []row[*handlerWorld]{
 		{name: "request is not changed", test: handledRequestUnchanged},
 		{name: "body arrives whole", test: handledBody},
+		{name: "form is the handler's to read", test: handledForm},
+		{name: "OPTIONS is the handler's to answer", test: handledOptions},
 		{name: "body is received while it is produced", test: handledBodyStreams},
 		{name: "body is not read ahead", test: handledBodyNotBuffered},
 		{name: "refused expectation keeps the body", test: handledExpectation},
@@ -64,6 +67,57 @@ func handledBody(t testing.TB, w *handlerWorld) {
 	}
 	if got, want := readAll(t, w.do(w.request("GET", "/", nil)).Body), "declared 0, read 0, <nil>, closed <nil>"; got != want {
 		t.Errorf("without a body the handler saw: %s; want: %s", got, want)
+	}
+}
+
+func handledForm(t testing.TB, w *handlerWorld) {
+	const form = "a=1&b=x+y%2Fz&a=2&c="
+	w.serve(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/raw" {
+			b, err := io.ReadAll(r.Body)
+			fmt.Fprintf(rw, "%s, %v", b, err)
+			return
+		}
+		err := r.ParseForm()
+		fmt.Fprintf(rw, "%s, %s, %v", r.PostForm.Encode(), r.Form.Encode(), err)
+	})
+	for _, method := range []string{"POST", "PUT", "PATCH"} {
+		for path, want := range map[string]string{
+			"/raw":    form + ", <nil>",
+			"/parsed": "a=1&a=2&b=x+y%2Fz&c=, a=1&a=2&a=0&b=x+y%2Fz&c=, <nil>",
+		} {
+			r := w.request(method, path+"?a=0", strings.NewReader(form))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			if got := readAll(t, w.do(r).Body); got != want {
+				t.Errorf("%s of a form to %s: the handler saw %s; want %s", method, path, got, want)
+			}
+		}
+	}
+}
+
+func handledOptions(t testing.TB, w *handlerWorld) {
+	wrapped := w.wrapped(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Allow", "OPTIONS, BREW")
+		rw.WriteHeader(http.StatusTeapot)
+		fmt.Fprint(rw, r.Method, " ", r.RequestURI)
+	}))
+	w.listen(func(n *Network) {
+		// Else net/http itself answers those for "*".
+		n.Serve(t, serviceAddr, wrapped, func(s *http.Server) { s.DisableGeneralOptionsHandler = true })
+	})
+	preflight := w.request("OPTIONS", "/preflight", nil)
+	preflight.Header.Set("Origin", "http://elsewhere.test")
+	preflight.Header.Set("Access-Control-Request-Method", "PUT")
+	server := w.request("OPTIONS", "/", nil)
+	server.URL = &url.URL{Scheme: "http", Host: "service.test", Opaque: "*"}
+	for target, r := range map[string]*http.Request{
+		"/": w.request("OPTIONS", "/", nil), "/preflight": preflight, "*": server,
+	} {
+		resp := w.do(r)
+		got := readAll(t, resp.Body)
+		if resp.StatusCode != http.StatusTeapot || got != "OPTIONS "+target || resp.Header.Get("Allow") != "OPTIONS, BREW" {
+			t.Errorf("OPTIONS for %s got %s with %q, not the handler's answer", target, resp.Status, got)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,38 @@ func goroutines(bubble string) []string {
 		}
 	}
 	return others
+}
+
+// settleLocks is synctest.Wait for goroutines of which one may wait for a lock
+// for good: to synctest such a one still moves, and Wait would never return.
+func settleLocks() {
+	waits := func(stack string) bool {
+		header, _, _ := strings.Cut(stack, "\n")
+		return strings.Contains(header, "[sync.Mutex.") || strings.Contains(header, "[sync.RWMutex.")
+	}
+	moves := func(stack string) bool {
+		header, _, _ := strings.Cut(stack, "\n")
+		return !strings.Contains(header, "(durable)") && !waits(stack)
+	}
+	idle := 0
+	// Looked at more than once: who holds the lock may be outside of the bubble,
+	// and about to unlock it.
+	for range 100_000 {
+		stacks := goroutines(bubbleName())
+		switch {
+		case slices.ContainsFunc(stacks, moves):
+			idle = 0
+		case !slices.ContainsFunc(stacks, waits):
+			synctest.Wait()
+			return
+		default:
+			if idle++; idle == 100 {
+				return
+			}
+		}
+		runtime.Gosched()
+	}
+	synctest.Wait()
 }
 
 // readAll reads r to its end and fails t on an error.

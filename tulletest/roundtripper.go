@@ -36,7 +36,7 @@ const (
 )
 
 func clientRows() []row[*clientWorld] {
-	return concat(requestRows(), bodyRows(), cancelRows(), responseRows(), connectionRows(), bytesRows())
+	return concat(requestRows(), bodyRows(), repeatRows(), cancelRows(), responseRows(), connectionRows(), bytesRows())
 }
 
 func concat[T any](lists ...[]T) []T {

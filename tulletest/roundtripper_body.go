@@ -3,11 +3,13 @@ package tulletest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -26,6 +28,8 @@ func bodyRows() []row[*clientWorld] {
 		{name: "body is sent while it is produced", test: requestStreams},
 		{name: "body is not read ahead", test: requestNotBuffered},
 		{name: "large body arrives whole", test: largeRequest},
+		{name: "failing body never looks whole", test: failingBody},
+		{name: "form arrives", test: formArrives},
 		{name: "refused expectation keeps the body", test: expectRefused},
 		{name: "granted expectation sends the body", test: expectGranted},
 	}
@@ -257,6 +261,54 @@ func largeRequest(t testing.TB, w *clientWorld) {
 	w.do(w.request("POST", "/", newUpload(endless(transfer))))
 	if got != transfer {
 		t.Errorf("%d bytes arrived of %d", got, int64(transfer))
+	}
+}
+
+func failingBody(t testing.TB, w *clientWorld) {
+	ends := make(chan error, 16)
+	w.serve(func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		ends <- err
+	})
+	broken := errors.New("the body broke")
+	for _, length := range []int64{-1, 100} {
+		body := newUpload(io.MultiReader(strings.NewReader("content"), iotest.ErrReader(broken)))
+		r := w.request("POST", "/", body)
+		r.ContentLength = length
+		resp, err := w.roundTrip(r)
+		if err == nil {
+			t.Errorf("length %d: the call gave %s although its body had failed", length, resp.Status)
+			resp.Body.Close()
+		} else if !errors.Is(err, broken) {
+			t.Errorf("length %d: the error does not tell how the body failed: %v", length, err)
+		}
+		wantClosed(t, w, body, true)
+		for range len(ends) {
+			if <-ends == nil {
+				t.Errorf("length %d: to the server the body that failed looked whole", length)
+			}
+		}
+	}
+}
+
+func formArrives(t testing.TB, w *clientWorld) {
+	const form, contentType = "a=1&b=x+y%2Fz&a=2&c=", "application/x-www-form-urlencoded"
+	script := &Script{}
+	w.serve(script.ServeHTTP)
+	for _, method := range []string{"POST", "PUT", "PATCH"} {
+		r := w.request(method, "/?a=0", strings.NewReader(form))
+		r.Header.Set("Content-Type", contentType)
+		if resp, err := w.roundTrip(r); err != nil {
+			t.Errorf("%s of a form: %v", method, err)
+		} else {
+			resp.Body.Close()
+		}
+	}
+	for _, got := range script.Received() {
+		if string(got.Body) != form || got.Length != int64(len(form)) || got.Header.Get("Content-Type") != contentType {
+			t.Errorf("%s of a form arrived as %q of length %d, type %q",
+				got.Method, got.Body, got.Length, got.Header.Get("Content-Type"))
+		}
 	}
 }
 

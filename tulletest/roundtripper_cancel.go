@@ -20,6 +20,7 @@ func cancelRows() []row[*clientWorld] {
 		{name: "deadline ends a waiting call", test: deadlineWhileWaiting},
 		{name: "cancel ends the reading of the body", test: cancelWhileReading},
 		{name: "deadline ends the reading of the body", test: deadlineWhileReading},
+		{name: "closing the body ends its reading", test: closeWhileReading},
 		{name: "body outlives RoundTrip", test: bodyOutlivesRoundTrip},
 		{name: "cancel after the end does no harm", test: cancelAfterEnd},
 		{name: "cancel leaves other calls alone", test: cancelLeavesOthers},
@@ -161,6 +162,35 @@ func deadlineWhileReading(t testing.TB, w *clientWorld) {
 	wantTimeout(t, err)
 	wantElapsed(t, start, time.Second)
 	wantGone(t, w, gone)
+}
+
+func closeWhileReading(t testing.TB, w *clientWorld) {
+	w.stalling()
+	resp := w.do(w.request("GET", "/", nil))
+	wantFirst(t, resp.Body)
+	read, closed := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := resp.Body.Read(make([]byte, 8))
+		read <- err
+	}()
+	w.settle()
+	go func() { closed <- resp.Body.Close() }()
+	settleLocks()
+	if len(closed) == 0 {
+		t.Errorf("Close waits for a Read that is under way")
+	}
+	if len(read) == 0 {
+		t.Errorf("a Read that is under way is not ended by Close")
+	}
+	// Whoever still waits is let go.
+	w.network.Reset(serviceAddr)
+	w.network.Reset(serviceNumeric)
+	if err := <-closed; err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-read; err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("the Read that Close ended gave %v, want an error of its own", err)
+	}
 }
 
 func bodyOutlivesRoundTrip(t testing.TB, w *clientWorld) {

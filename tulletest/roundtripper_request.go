@@ -21,8 +21,10 @@ func requestRows() []row[*clientWorld] {
 		{name: "response keeps the caller's request", test: responseRequest},
 		{name: "invalid requests are errors", test: invalidRequests},
 		{name: "host is kept", test: hostKept},
+		{name: "explicit port is kept", test: portKept},
 		{name: "URL is kept", test: urlKept},
 		{name: "header values are kept", test: headerValues},
+		{name: "large header values are whole", test: largeHeaders},
 		{name: "cookies are left alone", test: cookies},
 		{name: "request trailers arrive", test: requestTrailers},
 		{name: "client trace fires", test: clientTrace},
@@ -146,6 +148,22 @@ func hostKept(t testing.TB, w *clientWorld) {
 	}
 }
 
+func portKept(t testing.TB, w *clientWorld) {
+	script := &Script{}
+	w.serve(script.ServeHTTP)
+	// Said by the URL, by the request's own Host, and by both.
+	for _, said := range [][2]string{{"service.test:80", ""}, {"service.test", "service.test:80"}, {"service.test:80", "service.test:80"}} {
+		r := w.request("GET", "/", nil)
+		r.URL.Host, r.Host = said[0], said[1]
+		w.do(r).Body.Close()
+	}
+	for i, got := range script.Received() {
+		if got.Host != "service.test:80" {
+			t.Errorf("request %d arrived with the host %q, want %q", i, got.Host, "service.test:80")
+		}
+	}
+}
+
 func urlKept(t testing.TB, w *clientWorld) {
 	var seen []string
 	w.serve(func(_ http.ResponseWriter, r *http.Request) { seen = append(seen, r.RequestURI) })
@@ -194,6 +212,20 @@ func headerValues(t testing.TB, w *clientWorld) {
 	w.do(r)
 	if got, ok := script.Received()[1].Header["User-Agent"]; ok {
 		t.Errorf("a suppressed User-Agent arrived as %q", got)
+	}
+}
+
+func largeHeaders(t testing.TB, w *clientWorld) {
+	large := strings.Repeat("0123456789abcdef", 64<<10/16)
+	script := &Script{Default: Step{Header: http.Header{"X-Large": {large}}}}
+	w.serve(script.ServeHTTP)
+	r := w.request("GET", "/", nil)
+	r.Header.Set("X-Large", large)
+	if got := w.do(r).Header.Get("X-Large"); got != large {
+		t.Errorf("of a value of %d bytes in the response's header %d have arrived, or others", len(large), len(got))
+	}
+	if got := script.Received()[0].Header.Get("X-Large"); got != large {
+		t.Errorf("of a value of %d bytes in the request's header %d have arrived, or others", len(large), len(got))
 	}
 }
 
