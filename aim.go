@@ -5,6 +5,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/routing"
 )
 
 // aim is what a request is for.
@@ -22,41 +23,54 @@ type aim struct {
 // aim finds the route of a request and the destination on it. It draws at
 // most once.
 func (p *plan) aim(in *http.Request, draw func() uint64) aim {
+	r, dests, hit := p.lead(in)
+	to := aim{route: r, part: -1, prefix: hit.Prefix}
+	if len(dests) == 0 {
+		return to
+	}
+	part := 0
+	if len(dests) > 1 {
+		// A cohort is all calls with the same key; those without one are
+		// spread. The salt makes cohorts of one route independent of those of
+		// another.
+		chance, ok := hash(r.sticky, in)
+		if chance ^= r.salt; !ok {
+			chance = draw()
+		}
+		part = r.split.Pick(chance)
+	}
+	if to.dest = dests[part]; len(r.calls) > 0 {
+		to.part = part
+	}
+	return to
+}
+
+// lead finds the route of a request and the destinations that it may lead to.
+// There are none where the route answers itself or leads to an unknown host;
+// there is no route for a host that nothing knows.
+func (p *plan) lead(in *http.Request) (*route, []*destination, routing.Hit[*route]) {
 	if in.URL == nil {
-		return aim{}
+		return nil, nil, routing.Hit[*route]{}
 	}
 	hit, ok := p.routes.Match(in)
 	if !ok {
 		if r := p.named(in); r != nil {
-			return aim{r, r.dests[0], -1, "/"}
+			return r, r.dests, routing.Hit[*route]{Prefix: "/"}
 		}
-		return aim{}
+		return nil, nil, hit
 	}
 	r := hit.Action
-	switch len(r.dests) {
-	case 0:
-		if r.answers() {
-			return aim{r, nil, -1, hit.Prefix}
-		}
-		if named := p.named(in); named != nil {
-			return aim{r, r.byHost[named.dests[0].service], -1, hit.Prefix}
-		}
-		if len(r.hosted) == 0 || !r.hosted[hit.Match] {
-			// A route that names no host knows none.
-			return aim{}
-		}
-		return aim{r, nil, -1, hit.Prefix}
-	case 1:
-		return aim{r, r.dests[0], 0, hit.Prefix}
+	if len(r.dests) > 0 || r.answers() {
+		return r, r.dests, hit
 	}
-	// A cohort is all calls with the same key; those without one are spread.
-	// The salt makes cohorts of one route independent of those of another.
-	chance, ok := hash(r.sticky, in)
-	if chance ^= r.salt; !ok {
-		chance = draw()
+	if named := p.named(in); named != nil {
+		return r, r.byHost[named.dests[0].service], hit
 	}
-	part := r.split.Pick(chance)
-	return aim{r, r.dests[part], part, hit.Prefix}
+	if len(r.hosted) == 0 || !r.hosted[hit.Match] {
+		// A route that names no host knows none.
+		return nil, nil, hit
+	}
+	return r, nil, hit
 }
 
 // named returns the route of the service that has the request's host.

@@ -39,7 +39,7 @@ type plan struct {
 	own map[string]*destination
 	// made has destinations and their like already made for this plan.
 	made      map[destinationKey]*destination
-	byHost    map[policiesKey]map[*service]*destination
+	byHost    map[policiesKey]map[*service][]*destination
 	injectors map[*fault.Policy]*fault.Injector
 }
 
@@ -72,7 +72,7 @@ type route struct {
 	calls []*atomic.Uint64
 	// byHost has the destinations of a route without a split; hosted says
 	// for each of its matches whether it names hosts.
-	byHost  map[*service]*destination
+	byHost  map[*service][]*destination
 	hosted  []bool
 	mirrors []*reflection
 	stats   *stats // nil for the route that a service has by its hosts
@@ -101,7 +101,7 @@ func compile(c Config, services map[string]*service, drafts map[string]map[strin
 	p := &plan{
 		config: c, services: services, drafts: drafts, refuse: c.RefuseUnknownHosts, byName: map[string]*route{},
 		budgets: map[budgetKey]*retry.Budget{}, own: map[string]*destination{}, made: map[destinationKey]*destination{},
-		byHost: map[policiesKey]map[*service]*destination{}, injectors: map[*fault.Policy]*fault.Injector{},
+		byHost: map[policiesKey]map[*service][]*destination{}, injectors: map[*fault.Policy]*fault.Injector{},
 	}
 	if was == nil {
 		was = &plan{}
@@ -198,13 +198,13 @@ func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route,
 // destinations returns one destination for every service that a route
 // without a split may lead to. Routes that may lead anywhere share what they
 // have in common.
-func (p *plan) destinations(c *Route, was *plan) (map[*service]*destination, error) {
+func (p *plan) destinations(c *Route, was *plan) (map[*service][]*destination, error) {
 	hosts, anywhere := c.hosts()
 	key := policiesKey(c.Policies)
 	if anywhere && p.byHost[key] != nil {
 		return p.byHost[key], nil
 	}
-	all := map[*service]*destination{}
+	all := map[*service][]*destination{}
 	for i := range p.config.Services {
 		s := &p.config.Services[i]
 		if !anywhere && !s.isAt(hosts) {
@@ -214,7 +214,7 @@ func (p *plan) destinations(c *Route, was *plan) (map[*service]*destination, err
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", s.Name, err)
 		}
-		all[d.service] = d
+		all[d.service] = []*destination{d}
 	}
 	if anywhere {
 		p.byHost[key] = all

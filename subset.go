@@ -30,6 +30,8 @@ type generation struct {
 	picker balancer.Picker
 	// observer is the balancer that made the picker, if it wants to learn.
 	observer balancer.Observer
+	// usable are the endpoints that are picked from, in order of address.
+	usable []*endpoint.Endpoint
 	// targets leads from what was picked to the way there.
 	targets map[*endpoint.Endpoint]*target
 	// known counts members, held those of them that are held back; cause is
@@ -84,7 +86,7 @@ func (s *subset) rebuild(members []*target, cause error) {
 			usable = append(usable, t.Endpoint)
 		}
 	}
-	if len(usable) > 0 {
+	if g.usable = usable; len(usable) > 0 {
 		g.picker = s.balancer.Update(usable)
 	}
 	g.observer, _ = s.balancer.(balancer.Observer)
