@@ -107,6 +107,20 @@ var filePromises = map[string]func(t *testing.T, path string, r discovery.Resolv
 		}
 		return nil
 	},
+	"a file that was missing for long is found at once": func(t *testing.T, path string, r discovery.Resolver) error {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		w := watch(t, r, 0)
+		defer w.cancel()
+		time.Sleep(time.Hour)
+		replace(t, path, `[{"addr":"a:1"}]`)
+		time.Sleep(1200 * time.Millisecond)
+		if sets, errs := w.said(); len(sets) != 1 || len(errs) != 1 {
+			return fmt.Errorf("%v, %v", sets, errs)
+		}
+		return nil
+	},
 	"faults leave the set and are told once each": func(t *testing.T, path string, r discovery.Resolver) error {
 		w := watch(t, r, 0)
 		defer w.cancel()

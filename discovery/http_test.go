@@ -491,7 +491,7 @@ func TestHTTPConnections(t *testing.T) {
 
 	own := &http.Transport{}
 	said(t, discovery.HTTP{URL: f.url, Transport: own}, one)
-	f.serve(status(500))
+	f.serve(status(503)) // after which go-retryablehttp closes what is idle
 	said(t, discovery.HTTP{URL: f.url, Transport: own}, func(_ int, _ []endpoint.Info, err error) bool {
 		if err == nil {
 			t.Error("no error")

@@ -88,6 +88,38 @@ func TestSRV(t *testing.T) {
 	}
 }
 
+// Weights stay in proportion where no number divides evenly.
+func TestSRVWeightsDoNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sizes := []int{1, 41, 43, 47}
+		z := &zone{srv: func(string) (out []*net.SRV, _ error) {
+			for i := range sizes {
+				out = append(out, &net.SRV{Target: fmt.Sprint(i), Port: 80, Weight: 65535})
+			}
+			return out, nil
+		}}
+		z.v4 = func(_ context.Context, host string) (out []netip.Addr, _ error) {
+			var n byte
+			if _, err := fmt.Sscan(host, &n); err != nil {
+				return nil, err
+			}
+			for i := range sizes[n] {
+				out = append(out, netip.AddrFrom4([4]byte{10, 0, n, byte(i)}))
+			}
+			return out, nil
+		}
+		sums := map[string]float64{}
+		for _, info := range first(t, discovery.DNS{Host: "x", SRV: true}.WithLookup(z)) {
+			sums[info.Addr[:6]] += float64(info.Weight)
+		}
+		for target, sum := range sums {
+			if share := sum / sums["10.0.0"]; share < 0.999 || share > 1.001 {
+				t.Errorf("%s has %v of the weight of a target of equal weight", target, share)
+			}
+		}
+	})
+}
+
 // Many targets are looked up a few at once, and each once.
 func TestSRVManyTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
