@@ -6,6 +6,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,6 +71,19 @@ func (n *Network) Serve(t testing.TB, addr string, handler http.Handler, configu
 	for _, f := range configure {
 		f(server)
 	}
+	var connections sync.WaitGroup
+	told := server.ConnState
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		if told != nil {
+			told(c, state)
+		}
+		switch state {
+		case http.StateNew:
+			connections.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			connections.Done()
+		}
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	t.Cleanup(func() {
@@ -81,6 +95,8 @@ func (n *Network) Serve(t testing.TB, addr string, handler http.Handler, configu
 		// Dials that wait in a blackhole outlive their callers.
 		n.net.Heal(server.Addr)
 		n.net.Reset(server.Addr)
+		// A connection that is closed lingers a moment for its peer.
+		connections.Wait()
 	})
 	return server
 }
