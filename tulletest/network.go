@@ -95,8 +95,18 @@ func (n *Network) Serve(t testing.TB, addr string, handler http.Handler, configu
 		// Dials that wait in a blackhole outlive their callers.
 		n.net.Heal(server.Addr)
 		n.net.Reset(server.Addr)
-		// A connection that is closed lingers a moment for its peer.
-		connections.Wait()
+		// A connection that is closed lingers a moment for its peer, half a
+		// second in net/http. A handler that does not end is waited for no
+		// longer than that.
+		gone := make(chan struct{})
+		go func() {
+			connections.Wait()
+			close(gone)
+		}()
+		select {
+		case <-gone:
+		case <-time.After(time.Second):
+		}
 	})
 	return server
 }
