@@ -236,6 +236,34 @@ func TestRetryObservedRepeatsNothing(t *testing.T) {
 	}
 }
 
+// What is only observed costs the retries of others nothing: it has a budget
+// of its own.
+func TestObservedRetriesHaveTheirOwnBudget(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Status: 503})
+		c := one("10.0.0.1:80")
+		budget := retry.BudgetPolicy{MinPerSecond: -1, Ratio: .001}
+		c.Policies.Retry = &retry.Policy{Budget: budget, Backoff: retry.Backoff{Base: 1, Max: 1}}
+		c.Routes = []tulle.Route{{Name: "trial", Match: prefix("/trial"),
+			Policies: tulle.Policies{Retry: &retry.Policy{Mode: outcome.Observe, Budget: budget}}}}
+		m := w.mesh(c)
+		for range 100 {
+			w.get(m, "http://reviews/trial")
+		}
+		require.NotZero(w, service(w, m, "reviews").Retries.WouldRetry)
+		for range 5 {
+			w.get(m, "http://reviews/")
+		}
+		assert.EqualValues(w, 5, service(w, m, "reviews").Retries.Retries)
+	})
+}
+
+func TestASplitNamesADestinationOnce(t *testing.T) {
+	c := one("10.0.0.1:80")
+	c.Routes = []tulle.Route{{Name: "twice", Split: to(tulle.Destination{Service: "reviews"}, tulle.Destination{Service: "reviews"})}}
+	assert.ErrorContains(t, c.Validate(), "routes[0] (twice): split[1] (reviews): is split[0] again")
+}
+
 func TestHostsOfAService(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve("10.0.0.1:80", tulletest.Step{Body: "any"})

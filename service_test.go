@@ -171,6 +171,25 @@ func TestBalancerLearns(t *testing.T) {
 	})
 }
 
+// An attempt is the affair of the balancer that picked for it, to the end.
+func TestLateResultsGoToTheBalancerThatPicked(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Body: "abcdef", BodyDelay: time.Minute, Fault: tulletest.ResetBody})
+		first, second := &lessons{}, &lessons{}
+		c := one("10.0.0.1:80")
+		c.Services[0].Balancer = learner{lessons: first}
+		m := w.mesh(c)
+		resp, err := m.Client().Get("http://reviews/")
+		require.NoError(w, err)
+		c.Services[0].Balancer = learner{lessons: second}
+		require.NoError(w, m.Apply(c))
+		_, err = read(resp, nil)
+		require.Error(w, err)
+		assert.Len(w, first.results, 2)
+		assert.Empty(w, second.results)
+	})
+}
+
 // teapots is a classifier for which 418 is a failure of the endpoint.
 type teapots struct{ outcome.HTTP }
 
