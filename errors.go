@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tulle-mesh/tulle/outcome"
 )
@@ -22,6 +23,10 @@ type Error struct {
 	Endpoint string
 	// Attempts is how many attempts were sent.
 	Attempts int
+	// RetryAfter is how long the same call would be refused again if nothing
+	// changes, 0 where that is not known: the rest of the time for which a
+	// breaker is open.
+	RetryAfter time.Duration
 	// Err is the cause, which may be nil.
 	Err error
 }

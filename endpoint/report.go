@@ -38,6 +38,9 @@ type LoadReport struct {
 	// ServiceTime is how long a request takes at the server without waiting,
 	// at most a day. It travels in milliseconds, as named_metrics.ms.
 	ServiceTime time.Duration `json:"serviceTime,omitzero"`
+	// Leaving says that the server is about to stop and wants no more calls.
+	// It travels as named_metrics.leaving=1.
+	Leaving bool `json:"leaving,omitzero"`
 	// Named holds every other figure of the maps of ORCA, at most 32. Its
 	// order is that of the wire.
 	Named []Metric `json:"named,omitzero"`
@@ -79,6 +82,7 @@ var members = [...]struct {
 	{"named_metrics.rif", maxFigure},
 	{"named_metrics.lim", maxFigure},
 	{"named_metrics.ms", float64(maxServiceTime / time.Millisecond)},
+	{"named_metrics.leaving", 1},
 }
 
 // member returns the index in members, -1 if the name has no field.
@@ -92,20 +96,27 @@ func member(name string) int {
 }
 
 func (r *LoadReport) get(i int) float64 {
+	leaving := 0.0
+	if r.Leaving {
+		leaving = 1
+	}
 	return [...]float64{
 		r.CPU, r.Memory, r.Application, r.RPS, r.EPS, r.InFlight, r.Limit,
-		float64(r.ServiceTime) / float64(time.Millisecond),
+		float64(r.ServiceTime) / float64(time.Millisecond), leaving,
 	}[i]
 }
 
 func (r *LoadReport) set(i int, v float64) {
 	fields := [...]*float64{&r.CPU, &r.Memory, &r.Application, &r.RPS, &r.EPS, &r.InFlight, &r.Limit}
-	if i < len(fields) {
+	switch {
+	case i < len(fields):
 		*fields[i] = v
-		return
+	case i == len(fields):
+		// Rounded, for few fractions of a millisecond are exact in binary.
+		r.ServiceTime = time.Duration(v*float64(time.Millisecond) + 0.5)
+	default:
+		r.Leaving = v > 0
 	}
-	// Rounded, for few fractions of a millisecond are exact in binary.
-	r.ServiceTime = time.Duration(v*float64(time.Millisecond) + 0.5)
 }
 
 // limits returns the range of a figure in one of the maps of ORCA. Other
@@ -129,8 +140,8 @@ func limits(name string) (low, high float64, kept bool) {
 // numbers; those of Named are written in full. What ParseLoadReport would
 // refuse is left out, so that it reads every text written here.
 //
-// Without Memory and Named, and with figures below 100,000, the text has at
-// most 160 bytes. It does not allocate if b has room for it.
+// Without Memory, Leaving and Named, and with figures below 100,000, the text
+// has at most 160 bytes. It does not allocate if b has room for it.
 func (r LoadReport) AppendText(b []byte) []byte {
 	start := len(b)
 	b = append(b, textPrefix...)

@@ -31,4 +31,6 @@ type Result struct {
 	Reported bool
 	// Late marks the second result of an attempt.
 	Late bool
+	// TraceID is the W3C trace that the attempt belongs to, zero without one.
+	TraceID [16]byte
 }
