@@ -71,6 +71,9 @@ func (q *Query) Avoids(e *endpoint.Endpoint) bool { return slices.Contains(q.Avo
 type Env struct {
 	// Service and Subset name the set; Subset is "" for the whole service.
 	Service, Subset string
+	// Region and Zone say where the calling process runs, in the words of
+	// endpoint.Info; "" if it does not know.
+	Region, Zone string
 	// Seed differs between balancers and processes; with the same seed a
 	// Balancer makes the same choices.
 	Seed uint64

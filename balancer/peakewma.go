@@ -109,6 +109,7 @@ func (b *peakEWMA) Update(eps []*endpoint.Endpoint) Picker {
 		p.peers[i] = peer{m.ep, e, float64(m.weight) * float64(len(ms)) / total}
 	}
 	b.known.Store(&known)
+	p.known = known
 	return p
 }
 
@@ -143,6 +144,7 @@ func (b *peakEWMA) Observe(ep *endpoint.Endpoint, r outcome.Result) {
 
 type peakPicker struct {
 	peers   []peer
+	known   map[*endpoint.Endpoint]*estimate
 	members []member
 	lots    lots
 	decay   float64
@@ -167,6 +169,14 @@ func (p *peakPicker) Pick(q Query) *endpoint.Endpoint {
 		best.est.mark(now)
 	}
 	return best.ep
+}
+
+// putBack implements returner: nobody waits for an endpoint that was not asked
+// after all.
+func (p *peakPicker) putBack(ep *endpoint.Endpoint, now time.Time) {
+	if e := p.known[ep]; e != nil && !now.IsZero() {
+		e.settle(int64(now.Sub(p.base)), false)
+	}
 }
 
 // noTime stands for a time that the query does not say.

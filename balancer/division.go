@@ -1,0 +1,333 @@
+package balancer
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/internal/xxh64"
+	"github.com/tulle-mesh/tulle/outcome"
+)
+
+// Division is how the calls to a set of endpoints are divided. It does not
+// change.
+type Division struct {
+	picker   Picker
+	observer Observer
+	usable   []*endpoint.Endpoint
+	parts    []Part
+}
+
+// Part describes a part of a Division.
+type Part struct {
+	Priority uint32 `json:"priority"`
+	// Region and Zone say where the endpoints of the part are, if they are a
+	// part for that.
+	Region string `json:"region,omitzero"`
+	Zone   string `json:"zone,omitzero"`
+	// Load is the part's share of all calls, from 0 to 1, as it was when the
+	// division was made; it changes while endpoints are in their ramps.
+	Load float64 `json:"load"`
+	// Known counts the part's endpoints without those that are not ready or
+	// leaving, Available those of them that nothing holds.
+	Known     int `json:"known"`
+	Available int `json:"available"`
+	// Panic says that endpoints are used though they are held for their
+	// health.
+	Panic bool `json:"panic,omitzero"`
+}
+
+// Picker returns what picks from the division, nil if there is nothing to
+// pick. If all endpoints are in one part and none is in its ramp it is the
+// policy's own.
+func (d *Division) Picker() Picker { return d.picker }
+
+// Observer returns what learns from the results of the division's picks, nil
+// if the policy does not learn.
+func (d *Division) Observer() Observer { return d.observer }
+
+// Usable returns the endpoints that may be picked, in order of address. They
+// include those that only attempts that must avoid others may get. The caller
+// must not change the slice.
+func (d *Division) Usable() []*endpoint.Endpoint { return d.usable }
+
+// Parts describes the parts, in the order in which calls spill. The caller
+// must not change the slice.
+func (d *Division) Parts() []Part { return d.parts }
+
+// division makes the Division of a set.
+func (s *Spreader) division(set *partition, at int64) *Division {
+	d := &Division{}
+	picker := &divided{base: s.base, at: at}
+	var used []*part
+	for _, p := range set.parts {
+		if len(p.usable) == 0 {
+			continue
+		}
+		eps := make([]*endpoint.Endpoint, len(p.usable))
+		for i, c := range p.usable {
+			eps[i] = c.ep
+		}
+		pk := pickable{picker: s.of(p.key).Update(eps), thinner: newThinner(p.usable, s.shape, at), hash: p.key.hash()}
+		pk.returner, _ = pk.picker.(returner)
+		picker.parts = append(picker.parts, pk)
+		used = append(used, p)
+	}
+	shares := set.shares(s, at)
+	for i, p := range set.parts {
+		d.parts = append(d.parts, p.describe(shares[i]))
+	}
+	d.usable = usable(used)
+	switch {
+	case len(picker.parts) == 1 && picker.parts[0].thinner == nil:
+		d.picker = picker.parts[0].picker
+	case len(picker.parts) > 0:
+		picker.schedule(s, set)
+		d.picker = picker
+	}
+	if s.learns {
+		d.observer = s.observer(set)
+	}
+	return d
+}
+
+func (k partKey) hash() uint64 {
+	r := random{xxh64.Sum(k.zone, uint64(k.priority)<<8|uint64(k.rank))}
+	return r.word()
+}
+
+func (p *part) describe(share float64) Part {
+	d := Part{Priority: p.key.priority, Region: p.region, Zone: p.zone, Load: share, Known: len(p.cs), Panic: p.panic}
+	for _, c := range p.cs {
+		if !c.sick {
+			d.Available++
+		}
+	}
+	return d
+}
+
+// usable returns the endpoints of all parts in the order of the members.
+func usable(parts []*part) []*endpoint.Endpoint {
+	var cs []candidate
+	for _, p := range parts {
+		cs = append(cs, p.usable...)
+	}
+	if len(parts) > 1 {
+		slices.SortFunc(cs, func(a, b candidate) int { return cmp.Compare(a.index, b.index) })
+	}
+	eps := make([]*endpoint.Endpoint, len(cs))
+	for i, c := range cs {
+		eps[i] = c.ep
+	}
+	return eps
+}
+
+// observer returns what tells the Balancers of the parts of results.
+func (s *Spreader) observer(set *partition) Observer {
+	if len(set.parts) == 1 {
+		o, _ := s.of(set.parts[0].key).(Observer)
+		return o
+	}
+	by := &observers{map[*endpoint.Endpoint]Observer{}}
+	for _, p := range set.parts {
+		b := s.balancer[p.key]
+		if b == nil {
+			continue
+		}
+		if o, ok := b.Balancer.(Observer); ok {
+			for _, c := range p.cs {
+				by.of[c.ep] = o
+			}
+		}
+	}
+	return by
+}
+
+// observers has the Balancer of each endpoint's part.
+type observers struct {
+	of map[*endpoint.Endpoint]Observer
+}
+
+// Observe implements Observer.
+func (o *observers) Observe(ep *endpoint.Endpoint, r outcome.Result) {
+	if of := o.of[ep]; of != nil {
+		of.Observe(ep, r)
+	}
+}
+
+// divided picks a part, and in it an endpoint.
+type divided struct {
+	parts []pickable
+	base  time.Time
+	// steps are the shares of the parts from time at on, each for so long as
+	// step says, the last one for ever.
+	steps []step
+	at    int64
+	step  int64
+}
+
+// pickable is a part that has endpoints to pick.
+type pickable struct {
+	picker   Picker
+	thinner  *thinner // nil if none of the endpoints is in a ramp
+	returner returner // nil if the picker is none
+	hash     uint64
+}
+
+// step is the shares of all parts for some time.
+type step struct {
+	// upTo is where the range of each part ends in parts of 2⁶⁴; those
+	// without a share have none.
+	upTo []uint64
+	last int // part with a share
+	// inverse of each share, 0 if there is none.
+	inverse []float64
+}
+
+// numSteps is in how many steps shares change while endpoints are in their
+// ramps. Of ramps that go in a straight line a step is 3 %.
+const numSteps = 32
+
+// schedule works out the shares of the parts, now and while ramps go on.
+func (d *divided) schedule(s *Spreader, set *partition) {
+	steps := 0
+	if len(d.parts) > 1 && set.end > set.at && set.chosen < 0 && !set.lost || len(d.parts) > 1 && s.spread.Zones == WeightedZones && set.end > set.at {
+		steps = numSteps
+		d.step = max(1, (set.end-set.at)/numSteps)
+	}
+	for i := range steps {
+		d.steps = append(d.steps, stepOf(set, set.shares(s, set.at+int64(i)*d.step)))
+	}
+	d.steps = append(d.steps, stepOf(set, set.shares(s, math.MaxInt64)))
+}
+
+// stepOf returns the step of shares, which has the parts that can be picked
+// from only.
+func stepOf(set *partition, shares []float64) step {
+	var st step
+	var sum float64
+	for i, p := range set.parts {
+		if len(p.usable) == 0 {
+			continue
+		}
+		var inverse float64
+		if shares[i] > 0 {
+			inverse = 1 / shares[i]
+			st.last = len(st.upTo)
+		}
+		sum += shares[i]
+		st.upTo = append(st.upTo, uint64(min(sum, 1)*(1<<63))<<1)
+		st.inverse = append(st.inverse, inverse)
+	}
+	return st
+}
+
+// Pick implements Picker.
+func (d *divided) Pick(q Query) *endpoint.Endpoint {
+	at := noTime
+	if !q.Now.IsZero() {
+		at = int64(q.Now.Sub(d.base))
+	}
+	if len(d.parts) == 1 {
+		return d.parts[0].pick(&q, at)
+	}
+	st := d.stepAt(at)
+	i := st.choose(&q, d.parts)
+	ep := d.parts[i].pick(&q, at)
+	if len(q.Avoid) == 0 || !q.Avoids(ep) {
+		return ep
+	}
+	return d.elsewhere(&q, st, i, ep, at)
+}
+
+func (d *divided) stepAt(at int64) *step {
+	last := len(d.steps) - 1
+	if last == 0 || at == noTime {
+		return &d.steps[last]
+	}
+	return &d.steps[min(max(0, at-d.at)/d.step, int64(last))]
+}
+
+func (p *pickable) pick(q *Query, at int64) *endpoint.Endpoint {
+	if p.thinner == nil {
+		return p.picker.Pick(*q)
+	}
+	return p.thinner.pick(p, q, at)
+}
+
+func (p *pickable) putBack(ep *endpoint.Endpoint, now time.Time) {
+	if p.returner != nil {
+		p.returner.putBack(ep, now)
+	}
+}
+
+const (
+	drawSalt = 0x2545f4914f6cdd1d
+	hashSalt = 0x9fb21c651e98df25
+)
+
+// choose returns the part that has the call: the one whose range a draw is
+// in or, for a call with a key, the first in the rank of its hash. Neither
+// tells anything of the bits that the policy sees.
+func (st *step) choose(q *Query, parts []pickable) int {
+	if q.HasHash {
+		return st.rank(q.Hash, parts)
+	}
+	r := random{q.Draw ^ drawSalt}
+	u := r.word()
+	for i, end := range st.upTo {
+		if u < end {
+			return i
+		}
+	}
+	return st.last
+}
+
+// rank is weighted rendezvous hashing, see Rendezvous.
+func (st *step) rank(hash uint64, parts []pickable) int {
+	first, least := st.last, math.Inf(1)
+	for i, inverse := range st.inverse {
+		if inverse == 0 {
+			continue
+		}
+		r := random{hash ^ parts[i].hash ^ hashSalt}
+		rest := (float64(r.word()>>11) + 0.5) / (1 << 53)
+		if rest*inverse >= least {
+			continue
+		}
+		if score := -math.Log1p(-rest) * inverse; score < least {
+			first, least = i, score
+		}
+	}
+	return first
+}
+
+// elsewhere returns an endpoint of another part than i that need not be
+// avoided, as ep must. Of parts that have a share of the calls it does not
+// always begin with the same; those without one come in order of their tiers.
+func (d *divided) elsewhere(q *Query, st *step, i int, ep *endpoint.Endpoint, at int64) *endpoint.Endpoint {
+	n := len(d.parts)
+	r := random{q.Draw ^ hashSalt}
+	if q.HasHash {
+		r = random{q.Hash ^ drawSalt}
+	}
+	from := int(r.below(uint64(n)))
+	for k := range 2 * n {
+		j, loaded := k-n, false
+		if k < n {
+			j, loaded = (from+k)%n, true
+		}
+		if j == i || (st.inverse[j] > 0) != loaded {
+			continue
+		}
+		other := d.parts[j].pick(q, at)
+		if !q.Avoids(other) {
+			d.parts[i].putBack(ep, q.Now)
+			return other
+		}
+		d.parts[j].putBack(other, q.Now)
+	}
+	return ep
+}

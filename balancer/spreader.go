@@ -1,0 +1,279 @@
+package balancer
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+)
+
+// Member is an endpoint of a set that is divided.
+type Member struct {
+	Endpoint *endpoint.Endpoint
+	// RampFor is for how long the endpoint comes back to its full share
+	// since it last became available. Zero means that there is nothing but
+	// Spread.SlowStart to keep it from that.
+	RampFor time.Duration
+}
+
+// Spreader divides the calls to a set of endpoints over their priorities and
+// zones and has a Balancer of one Policy choose in each part.
+type Spreader struct {
+	policy   Policy
+	spread   Spread
+	env      Env
+	shape    shape
+	weights  map[string]uint32 // of zones
+	base     time.Time         // what times are counted from
+	spare    Balancer          // made by NewSpreader, and not yet in use
+	learns   bool
+	balancer map[partKey]*partBalancer
+	made     uint64
+	updates  uint64
+}
+
+// partBalancer is the Balancer of a part and the last update that had the
+// part.
+type partBalancer struct {
+	Balancer
+	update uint64
+}
+
+// maxSpare is how many Balancers of parts that have vanished are kept, beyond
+// as many as there are parts.
+const maxSpare = 16
+
+// NewSpreader returns a Spreader that makes its Balancers by p.New, the first
+// one at once; it returns nil if that is nil. What is invalid in s counts as
+// its default.
+func NewSpreader(p Policy, s Spread, env Env) *Spreader {
+	first := p.New(env)
+	if first == nil {
+		return nil
+	}
+	s = s.sound()
+	sp := &Spreader{
+		policy: p, spread: s, env: env, base: time.Now(), spare: first,
+		shape:    shape{exponent: 1 / s.SlowStart.Aggression, least: s.SlowStart.MinPercent / 100},
+		weights:  map[string]uint32{},
+		balancer: map[partKey]*partBalancer{},
+	}
+	for _, w := range s.ZoneWeights {
+		sp.weights[w.Zone] = w.Weight
+	}
+	_, sp.learns = first.(Observer)
+	return sp
+}
+
+// Update returns the division of the members at now: all that are known, in
+// order of address, whether they may be picked or not. It is called again
+// whenever anything about them changes, but not for ramps to go on or end.
+// It is never called twice at once. It panics if the policy, having made a
+// Balancer before, returns none.
+func (s *Spreader) Update(members []Member, now time.Time) *Division {
+	s.updates++
+	at := s.ns(now)
+	set := s.parts(members, false, at)
+	set.settle(s)
+	if !set.usable() {
+		// What is left are endpoints that are about to stop, if any.
+		if leaving := s.parts(members, true, at); len(leaving.parts) > 0 {
+			if leaving.settle(s); leaving.usable() {
+				set = leaving
+			}
+		}
+	}
+	d := s.division(set, at)
+	s.forget()
+	return d
+}
+
+func (s *Spreader) ns(t time.Time) int64 { return int64(t.Sub(s.base)) }
+
+// partKey identifies a part; those of one tier differ in the zone only.
+type partKey struct {
+	priority uint32
+	rank     uint8 // within the priority, see Spreader.rank
+	zone     string
+}
+
+func (k partKey) compare(o partKey) int {
+	return cmp.Or(cmp.Compare(k.priority, o.priority), cmp.Compare(k.rank, o.rank), cmp.Compare(k.zone, o.zone))
+}
+
+const (
+	nearest = iota
+	nearby
+	remote
+
+	listed   = 0
+	unlisted = 1
+)
+
+// key returns the part that an endpoint belongs to.
+func (s *Spreader) key(info *endpoint.Info) partKey {
+	k := partKey{priority: info.Priority}
+	switch s.spread.Zones {
+	case NearestZone:
+		known := s.env.Region != "" && info.Region != ""
+		same := known && s.env.Region == info.Region
+		switch {
+		case s.env.Zone != "" && s.env.Zone == info.Zone && (same || !known):
+			k.rank = nearest
+		case same:
+			k.rank = nearby
+		default:
+			k.rank = remote
+		}
+	case WeightedZones:
+		if s.weights[info.Zone] == 0 {
+			k.rank = unlisted
+		} else {
+			k.zone = info.Zone
+		}
+	}
+	return k
+}
+
+// part is what is known of a part while a division is made.
+type part struct {
+	key    partKey
+	region string // that all its endpoints have
+	zone   string
+	cs     []candidate
+	usable []candidate
+	weight float64 // of the zone in its tier
+	panic  bool
+}
+
+// candidate is an endpoint that counts.
+type candidate struct {
+	ep     *endpoint.Endpoint
+	index  int // among the members
+	weight float64
+	sick   bool // held for its health
+	ramp   ramp
+}
+
+// parts sorts the members into parts, in order of tier and zone. If leaving,
+// endpoints that are leaving count as if they were not, and no others do.
+func (s *Spreader) parts(members []Member, leaving bool, at int64) *partition {
+	by := map[partKey]*part{}
+	for i, m := range members {
+		state := stateOf(m.Endpoint.Availability())
+		if !state.counts || state.leaving != leaving {
+			continue
+		}
+		info := m.Endpoint.Info()
+		k := s.key(&info)
+		p := by[k]
+		if p == nil {
+			p = &part{key: k, region: info.Region, zone: k.zone, weight: 1}
+			if k.rank == listed && s.spread.Zones == WeightedZones {
+				p.weight = float64(s.weights[k.zone])
+			}
+			by[k] = p
+		}
+		if p.region != info.Region {
+			p.region = ""
+		}
+		c := candidate{ep: m.Endpoint, index: i, weight: float64(m.Endpoint.Weight()), sick: state.sick}
+		if !state.sick && !leaving {
+			c.ramp = s.ramp(m)
+		}
+		p.cs = append(p.cs, c)
+	}
+	parts := slices.SortedFunc(maps.Values(by), func(a, b *part) int { return a.key.compare(b.key) })
+	for _, p := range parts {
+		s.place(p)
+	}
+	return partitionOf(parts, at)
+}
+
+// place says where a part is, as far as that is what makes it a part.
+func (s *Spreader) place(p *part) {
+	switch {
+	case s.spread.Zones == NearestZone && p.key.rank == nearest:
+		p.zone = s.env.Zone
+	case s.spread.Zones == NearestZone && p.key.rank == nearby:
+	case s.spread.Zones == WeightedZones && p.key.rank == listed:
+	default:
+		p.region = ""
+	}
+}
+
+// state is what an availability means to a division.
+type state struct{ counts, leaving, sick bool }
+
+func stateOf(a *endpoint.Availability) state {
+	if a.Available() {
+		return state{counts: true}
+	}
+	held := func(h endpoint.Hold) bool { is, _, _ := a.Held(h); return is }
+	if held(endpoint.NotReady) || held(endpoint.Removed) {
+		return state{}
+	}
+	sick := held(endpoint.Unhealthy) || held(endpoint.Ejected) || held(endpoint.BreakerOpen)
+	return state{counts: true, leaving: held(endpoint.Leaving), sick: sick}
+}
+
+// ramp returns the ramp of an available endpoint. It begins when the endpoint
+// became available. If that was a return within the slow start of a newcomer,
+// both are over when the later one is.
+func (s *Spreader) ramp(m Member) ramp {
+	start := s.ns(m.Endpoint.Availability().Since())
+	from := start
+	if m.RampFor > 0 {
+		from = s.ns(m.Endpoint.Since())
+	}
+	end := add(start, max(0, m.RampFor))
+	if w := s.spread.SlowStart.Window; w > 0 {
+		end = max(end, add(from, w))
+	}
+	return ramp{start, end}
+}
+
+func add(at int64, d time.Duration) int64 {
+	if at > math.MaxInt64-int64(d) {
+		return math.MaxInt64
+	}
+	return at + int64(d)
+}
+
+// of returns the Balancer of a part, made now if need be.
+func (s *Spreader) of(k partKey) Balancer {
+	b := s.balancer[k]
+	if b == nil {
+		b = &partBalancer{Balancer: s.spare}
+		if s.spare = nil; b.Balancer == nil {
+			env := s.env
+			s.made++
+			seed := random{env.Seed ^ s.made<<32}
+			env.Seed = seed.word()
+			if b.Balancer = s.policy.New(env); b.Balancer == nil {
+				panic(fmt.Sprintf("balancer: %T.New has returned nil", s.policy))
+			}
+		}
+		s.balancer[k] = b
+	}
+	b.update = s.updates
+	return b.Balancer
+}
+
+// forget lets go of the Balancers of parts that have vanished, if they are
+// many.
+func (s *Spreader) forget() {
+	present := 0
+	for _, b := range s.balancer {
+		if b.update == s.updates {
+			present++
+		}
+	}
+	if len(s.balancer) > 2*present+maxSpare {
+		maps.DeleteFunc(s.balancer, func(_ partKey, b *partBalancer) bool { return b.update != s.updates })
+	}
+}
