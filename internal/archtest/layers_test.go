@@ -33,6 +33,7 @@ var floors = map[string]floor{
 	"internal/body":      inner,
 	"internal/histogram": inner,
 	"internal/memnet":    inner,
+	"internal/secret":    inner,
 
 	"discovery": leaf,
 	"balancer":  leaf,
@@ -55,6 +56,8 @@ var floors = map[string]floor{
 	"admin":        above,
 	"tulletest":    above,
 	"internal/sim": above,
+	// Fakes of OpenTelemetry for tests of the core, which has no SDK.
+	"internal/oteltest": above,
 }
 
 // examples are programs and stand above all; a new one needs no place of its own.

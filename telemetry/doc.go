@@ -1,0 +1,65 @@
+// Package telemetry tells of calls to those who watch: OpenTelemetry spans and
+// metrics, trace context for the next service, and an access log.
+//
+// A [Recorder] is made of providers and does nothing for those it was not
+// given; nothing here looks at OpenTelemetry's global ones. A [Scope] is where
+// calls go, with its attributes made once: what is recorded for a call builds
+// no attributes. The root package makes a Scope for each way a call can go.
+// Alone, [Scope.Middleware] wraps an http.RoundTripper; it is for clients
+// without a mesh.
+//
+// # Spans
+//
+// A call through a mesh is a span of kind INTERNAL, "GET reviews", to the end
+// of the response's body. Each of its attempts is a span of kind CLIENT below
+// it, as the semantic conventions for HTTP have it: "GET", with the attributes
+// they require, http.request.resend_count from the second one on, and the
+// endpoint as network.peer.address. Where the call's span is not recorded,
+// attempts have none: the trace context sent on is then that of the call.
+// What looks like a secret in a URL is written as REDACTED.
+//
+// # Metrics
+//
+// Two histograms are recorded as calls go, in the context of their spans, so
+// that exemplars lead to traces:
+//
+//	http.client.request.duration  s  of each attempt, to its response headers: http.request.method,
+//	                                 http.response.status_code, error.type, server.address, server.port,
+//	                                 tulle.service, tulle.subset
+//	tulle.call.duration           s  of each call, to the end of the body: http.request.method,
+//	                                 http.response.status_code, error.type, tulle.reason, tulle.service,
+//	                                 tulle.subset, tulle.route
+//
+// All others are read from the mesh's own counters when a reader asks for
+// them, and cost a call nothing:
+//
+//	name                      kind           unit         attributes
+//	tulle.call.active         updowncounter  {call}       tulle.service
+//	tulle.call.local          counter        {call}       tulle.service, tulle.reason
+//	tulle.call.unknown_host   counter        {call}       tulle.result
+//	tulle.split.calls         counter        {call}       tulle.route, tulle.service, tulle.subset
+//	tulle.attempt.sent        counter        {attempt}    tulle.service
+//	tulle.attempt.active      updowncounter  {attempt}    tulle.service
+//	tulle.retry.made          counter        {retry}      tulle.service, tulle.class
+//	tulle.retry.denied        counter        {retry}      tulle.service, tulle.verdict
+//	tulle.retry.budget        gauge          {retry}      tulle.service, tulle.budget
+//	tulle.endpoint.known      updowncounter  {endpoint}   tulle.service, tulle.state
+//	tulle.endpoint.ejections  counter        {ejection}   tulle.service, tulle.cause
+//	tulle.breaker.state       gauge          {state}      tulle.service
+//	tulle.breaker.incidents   counter        {incident}   tulle.service
+//	tulle.limit.active        updowncounter  {call}       tulle.service
+//	tulle.limit.waiting       updowncounter  {call}       tulle.service
+//	tulle.discovery.failing   gauge          s            tulle.service
+//	tulle.fault.injected      counter        {fault}      tulle.service, tulle.subset, tulle.route, tulle.fault
+//	tulle.mirror.copies       counter        {copy}       tulle.route, tulle.service, tulle.subset, tulle.result
+//
+// Names in attributes come from the configuration, statuses and error types
+// are bounded: nothing that a request or a server makes up becomes a series.
+// Which endpoint it was is in spans, in State, and in no metric.
+//
+// # Exporting
+//
+// This package needs OpenTelemetry's API alone. The SDK and its exporters are
+// the program's to choose; where none is wanted, State of the root package has
+// the same counts.
+package telemetry
