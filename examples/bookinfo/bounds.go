@@ -7,12 +7,14 @@ import "math"
 // All tasks together look at two shares that chance decides: in the steps of
 // task "shifting" with n = 400 calls, p = 0.1 and p = 0.5. The count of the
 // other part follows from the first, so a run gives a false alarm with a
-// probability of at most 2e-10. Everything else is expected always or never.
+// probability of at most 2e-10. Everything else is expected always or never:
+// the users of "faults" take turns.
 //
 // The other way round, a step meets its expectation without its policy by
 // chance alone if none of its calls falls to one of three endpoints: with a
 // probability of at most (1/3)^100 in "routing", (2/3)^400 in "shifting" and
-// (2/3)^200 in "retries", all below 1e-35.
+// (2/3)^200 in "retries", all below 1e-35. Where no call at all is to come to a
+// version, and its copies are counted, it cannot.
 const falseAlarm = 1e-10
 
 // bounds returns the counts that n calls may come to of which each falls to a

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"text/tabwriter"
 	"time"
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/match"
 )
 
 // fleet is all processes of Bookinfo and a user who looks at its page. One
@@ -26,23 +29,40 @@ type fleet struct {
 
 // rules are what tasks change in the meshes of all processes.
 type rules struct {
+	// routes reach the meshes of those who call the hosts that they match.
 	routes []tulle.Route
 	retry  bool
+	// nearest prefers endpoints in the zone of the caller to all others.
+	nearest bool
+}
+
+// of returns the routes for the calls that a service makes.
+func (r rules) of(service string) []tulle.Route {
+	var own []tulle.Route
+	for _, route := range r.routes {
+		if slices.ContainsFunc(route.Match, func(m match.Request) bool {
+			return slices.ContainsFunc(m.Hosts, func(host string) bool { return slices.Contains(calls(service), host) })
+		}) {
+			own = append(own, route)
+		}
+	}
+	return own
 }
 
 // members are the processes of a fleet. Who dies alone and is missed stands
-// once, who has others to stand in for him several times.
+// once, who has others to stand in for him several times: two of the endpoints
+// of ratings are near to those who call them, one is in another zone.
 func members() []*process {
 	return []*process{
-		{service: "productpage", version: "v1"},
-		{service: "details", version: "v1"},
-		{service: "details", version: "v1"},
-		{service: "reviews", version: "v1"},
-		{service: "reviews", version: "v2"},
-		{service: "reviews", version: "v3"},
-		{service: "ratings", version: "v1"},
-		{service: "ratings", version: "v1"},
-		{service: "ratings", version: "v1"},
+		{service: "productpage", version: "v1", zone: "a"},
+		{service: "details", version: "v1", zone: "a"},
+		{service: "details", version: "v1", zone: "b"},
+		{service: "reviews", version: "v1", zone: "a"},
+		{service: "reviews", version: "v2", zone: "a"},
+		{service: "reviews", version: "v3", zone: "a"},
+		{service: "ratings", version: "v1", zone: "a"},
+		{service: "ratings", version: "v1", zone: "a"},
+		{service: "ratings", version: "v1", zone: "b"},
 	}
 }
 
@@ -94,25 +114,28 @@ func (f *fleet) apply(ctx context.Context, r rules) error {
 	f.rules = r
 	var errs []error
 	for _, p := range f.processes {
-		errs = append(errs, f.tell(ctx, p, p.settings.Failing))
+		errs = append(errs, f.tell(ctx, p, p.settings.Fault))
 	}
 	return errors.Join(errs...)
 }
 
-// tell has a process take over the rules in force, and fail or not.
-func (f *fleet) tell(ctx context.Context, p *process, failing bool) error {
-	s := settings{Retry: f.rules.retry, PerTry: f.perTry, Failing: failing}
+// tell has a process take over the rules in force, and make trouble or none.
+func (f *fleet) tell(ctx context.Context, p *process, trouble *fault.Policy) error {
+	s := settings{Retry: f.rules.retry, PerTry: f.perTry, Routes: f.rules.of(p.service), Fault: trouble}
 	for _, name := range calls(p.service) {
 		if s.Endpoints == nil {
 			s.Endpoints = map[string][]endpoint.Info{}
 		}
 		for _, other := range f.of(name) {
-			s.Endpoints[name] = append(s.Endpoints[name],
-				endpoint.Info{Addr: other.addr, Labels: map[string]string{"version": other.version}})
+			info := endpoint.Info{Addr: other.addr, Zone: other.zone, Labels: map[string]string{"version": other.version}}
+			if f.rules.nearest && other.zone != p.zone {
+				info.Priority = 1
+			}
+			s.Endpoints[name] = append(s.Endpoints[name], info)
 		}
 	}
 	if p.service == "productpage" {
-		s.Routes, s.PerTry = f.rules.routes, 4*f.perTry
+		s.PerTry = 4 * f.perTry
 	}
 	return p.order(ctx, s)
 }
@@ -122,7 +145,56 @@ func (f *fleet) restart(ctx context.Context, p *process) error {
 	if err := p.start(ctx); err != nil {
 		return err
 	}
-	return f.tell(ctx, p, p.settings.Failing)
+	return f.tell(ctx, p, p.settings.Fault)
+}
+
+// burden has processes make trouble until end is called.
+func (f *fleet) burden(ctx context.Context, victims []*process, trouble fault.Policy) (end func(context.Context) error, err error) {
+	all := func(ctx context.Context, trouble *fault.Policy) error {
+		var errs []error
+		for _, p := range victims {
+			errs = append(errs, f.tell(ctx, p, trouble))
+		}
+		return errors.Join(errs...)
+	}
+	return func(ctx context.Context) error { return all(ctx, nil) }, all(ctx, &trouble)
+}
+
+// strike kills processes, all of them before any is missed. They are back at
+// the same addresses when end has been called.
+func (f *fleet) strike(victims []*process) (end func(context.Context) error) {
+	var all sync.WaitGroup
+	for _, p := range victims {
+		all.Go(p.kill)
+	}
+	all.Wait()
+	return func(ctx context.Context) error {
+		var errs []error
+		for _, p := range victims {
+			errs = append(errs, f.restart(ctx, p))
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// freeze pauses processes until end is called.
+func (f *fleet) freeze(victims []*process) (end func(context.Context) error, err error) {
+	var errs []error
+	for _, p := range victims {
+		errs = append(errs, p.pause())
+	}
+	return func(context.Context) error {
+		var errs []error
+		for _, p := range victims {
+			errs = append(errs, p.resume())
+		}
+		return errors.Join(errs...)
+	}, errors.Join(errs...)
+}
+
+// in returns the processes of a service that run in a zone.
+func (f *fleet) in(zone, service string) []*process {
+	return slices.DeleteFunc(f.of(service), func(p *process) bool { return p.zone != zone })
 }
 
 // of returns the processes of a service.
@@ -141,29 +213,58 @@ func (f *fleet) url() string { return "http://" + f.processes[0].addr + "/produc
 // look asks for the page as a user, "" for one who is not logged in.
 func (f *fleet) look(ctx context.Context, user string) (page, error) {
 	var p page
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url()+"?format=json", nil)
+	err := f.fetch(ctx, f.url()+"?format=json", user, &p)
+	return p, err
+}
+
+// fetch asks for JSON as a user.
+func (f *fleet) fetch(ctx context.Context, url, user string, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return p, err
+		return err
 	}
 	if user != "" {
 		req.AddCookie(&http.Cookie{Name: userCookie, Value: user})
 	}
 	resp, err := f.client.Do(req)
 	if err != nil {
-		return p, err
+		return err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
 	if err != nil {
-		return p, err
+		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return p, errors.New("productpage answers " + resp.Status)
+		return errors.New(url + " answers " + resp.Status)
 	}
-	return p, json.Unmarshal(body, &p)
+	return json.Unmarshal(body, answer)
 }
 
-// stop ends all processes, the ones that are stopped too, and returns when
+// version returns the processes of one version of a service.
+func (f *fleet) version(service, version string) []*process {
+	return slices.DeleteFunc(f.of(service), func(p *process) bool { return p.version != version })
+}
+
+// copies returns how many copies of calls productpage has sent under the rules
+// in force.
+func (f *fleet) copies(ctx context.Context) (uint64, error) {
+	var state struct {
+		Routes []struct{ Mirrors []tulle.MirrorState }
+	}
+	if err := f.fetch(ctx, "http://"+f.processes[0].debug+"/?format=json", "", &state); err != nil {
+		return 0, err
+	}
+	var sent uint64
+	for _, r := range state.Routes {
+		for _, m := range r.Mirrors {
+			sent += m.Sent
+		}
+	}
+	return sent, nil
+}
+
+// stop ends all processes, the ones that are paused too, and returns when
 // there are none any more.
 func (f *fleet) stop() {
 	f.client.CloseIdleConnections()
@@ -186,13 +287,13 @@ func (f *fleet) stop() {
 // table lists the processes.
 func (f *fleet) table(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "  SERVICE\tVERSION\tPID\tADDRESS\tMESH STATE")
+	fmt.Fprintln(w, "  SERVICE\tVERSION\tZONE\tPID\tADDRESS\tMESH STATE")
 	for _, p := range f.processes {
 		debug := ""
 		if len(calls(p.service)) > 0 {
 			debug = "http://" + p.debug + "/"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%d\t%s\t%s\n", p.service, p.version, p.pid(), p.addr, debug)
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%d\t%s\t%s\n", p.service, p.version, p.zone, p.pid(), p.addr, debug)
 	}
 	// An error means that nobody reads.
 	_ = w.Flush()

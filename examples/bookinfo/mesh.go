@@ -8,22 +8,25 @@ import (
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/retry"
 )
 
-// settings are what a process is told of the services that it calls. They
-// reach it as JSON on its standard input, at its start and at each change.
+// settings are what a process is told of the services that it calls, and of
+// the trouble that it is to make. They reach it as JSON on its standard input,
+// at its start and at each change.
 type settings struct {
 	// Endpoints are those of each service.
 	Endpoints map[string][]endpoint.Info `json:"endpoints,omitempty"`
-	// Routes send calls to versions of a service.
+	// Routes say where calls go, what they are given and what befalls them.
 	Routes []tulle.Route `json:"routes,omitempty"`
 	// Retry says whether what failed is tried again, PerTry how long one
 	// attempt may take.
 	Retry  bool          `json:"retry,omitempty"`
 	PerTry time.Duration `json:"perTry,omitempty"`
-	// Failing makes ratings answer 503.
-	Failing bool `json:"failing,omitempty"`
+	// Fault is what the service does to everybody who calls it. Those who
+	// call do not know: to them it is slow or fails.
+	Fault *fault.Policy `json:"fault,omitempty"`
 }
 
 // config is the mesh part of a service, all of it: the services that it

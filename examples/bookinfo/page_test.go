@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/mirror"
 )
 
 // rendered returns the HTML of a page.
@@ -96,12 +97,15 @@ func TestPageShowsState(t *testing.T) {
 		}}},
 		Routes: []tulle.RouteState{{Name: "everybody", Split: []tulle.DestinationState{
 			{Destination: tulle.Destination{Service: "reviews", Subset: "v3", Weight: 7}, Calls: 56},
+		}, Mirrors: []tulle.MirrorState{
+			{Mirror: tulle.Mirror{Service: "reviews", Subset: "v2"}, Stats: mirror.Stats{Sent: 78}},
 		}}},
 	}})
 	for _, part := range []string{
 		"<td>reviews</td><td>v3</td><td><code>127.0.0.1:1</code></td>", "<td>available</td>", "<td>discovery </td>",
 		`<td class="number">12</td><td class="number">34</td>`,
-		`<td>everybody</td><td>reviews v3</td><td class="number">7</td><td class="number">56</td>`, `http-equiv="refresh"`,
+		`<td>everybody</td><td>reviews v3</td><td class="number">7</td><td class="number">56</td>`,
+		`<td>everybody</td><td>reviews v2</td><td class="number">copies</td><td class="number">78</td>`, `http-equiv="refresh"`,
 	} {
 		requireText(t, html, part)
 	}

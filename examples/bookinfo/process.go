@@ -16,7 +16,9 @@ import (
 // goroutine at a time may use it.
 type process struct {
 	service, version string
-	seed             uint64
+	// zone is where it would run if there were more than one machine.
+	zone string
+	seed uint64
 	// addr is where it listens, again after a restart; debug is where its
 	// mesh can be looked at.
 	addr, debug string
@@ -89,26 +91,39 @@ func (p *process) follow(cmd *exec.Cmd, stdout io.Reader, replies chan<- reply, 
 }
 
 // order has the process take over settings. If it refuses them it goes on
-// with those it had; if it says nothing it is killed, since it is stopped or
-// broken and nobody knows what it does now.
+// with those it had.
 func (p *process) order(ctx context.Context, s settings) error {
 	p.settings = s
+	_, err := p.say(ctx, order{Settings: &s})
+	return err
+}
+
+// requests asks the process how many requests it has had since it started.
+func (p *process) requests(ctx context.Context) (uint64, error) {
+	r, err := p.say(ctx, order{})
+	return r.Requests, err
+}
+
+// say gives the process an order and waits for the reply. If it says nothing
+// it is killed, since it is paused or broken and nobody knows what it does now.
+func (p *process) say(ctx context.Context, o order) (reply, error) {
 	p.orders++
-	line, err := json.Marshal(order{Number: p.orders, Settings: s})
+	o.Number = p.orders
+	line, err := json.Marshal(o)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	if _, err := p.stdin.Write(line); err != nil {
-		return fmt.Errorf("%s: %w", p, err)
+		return reply{}, fmt.Errorf("%s: %w", p, err)
 	}
 	r, err := p.reply(ctx, p.orders)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		p.kill()
 	case r.Error != "":
-		return fmt.Errorf("%s: %s", p, r.Error)
+		err = fmt.Errorf("%s: %s", p, r.Error)
 	}
-	return err
+	return r, err
 }
 
 // reply waits for the reply of a number.
@@ -151,7 +166,7 @@ func (p *process) running() bool {
 // leave lets the process end by itself.
 func (p *process) leave() { _ = p.stdin.Close() }
 
-// kill ends the process, stopped or not, and waits until it has ended. That
+// kill ends the process, paused or not, and waits until it has ended. That
 // it may have ended already is no error.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()

@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFleetStops: all processes are gone afterwards, a stopped one as well.
+// TestFleetStops: all processes are gone afterwards, a paused one as well.
 func TestFleetStops(t *testing.T) {
 	f := newFleet(t)
-	require.NoError(t, syscall.Kill(f.processes[2].pid(), syscall.SIGSTOP))
+	require.NoError(t, f.processes[2].pause())
 	f.stop()
 	for _, p := range f.processes {
 		require.False(t, p.running())
@@ -27,7 +27,7 @@ func TestFleetStops(t *testing.T) {
 }
 
 // TestNobodyOutlivesTheParent kills a parent that has no time to clean up,
-// while one of its processes is stopped.
+// while one of its processes is paused.
 func TestNobodyOutlivesTheParent(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)

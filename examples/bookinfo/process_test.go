@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/fault"
 )
 
 // TestProcessEndsWithItsInput: the pipe is what the parent's end closes, on
@@ -32,13 +33,43 @@ func TestProcessThatCannotListen(t *testing.T) {
 // TestProcessRefusesBadSettings: it says why, and goes on with what it had.
 func TestProcessRefusesBadSettings(t *testing.T) {
 	p := newProcess(t, "ratings", "v1")
-	require.NoError(t, p.order(t.Context(), settings{Failing: true}))
-	bad := settings{Routes: []tulle.Route{toReviews("nowhere", map[string]uint32{"v9": 1})}}
-	require.ErrorContains(t, p.order(t.Context(), bad), "reviews")
-	require.NoError(t, p.order(t.Context(), settings{Failing: true}))
+	trouble := failing()
+	require.NoError(t, p.order(t.Context(), settings{Fault: &trouble}))
+	for _, bad := range []struct {
+		settings settings
+		want     string
+	}{
+		{settings{Routes: []tulle.Route{toReviews("nowhere", map[string]uint32{"v9": 1})}}, "reviews"},
+		{settings{Fault: &fault.Policy{Abort: &fault.Abort{Percent: 100, Status: 99}}}, "fault: abort.status: 99"},
+	} {
+		require.ErrorContains(t, p.order(t.Context(), bad.settings), bad.want)
+		require.Equal(t, http.StatusServiceUnavailable, status(t, p))
+	}
+	require.NoError(t, p.order(t.Context(), settings{}))
+	require.Equal(t, http.StatusOK, status(t, p))
+}
 
+// TestProcessCounts: each request that comes in, the failed ones too.
+func TestProcessCounts(t *testing.T) {
+	p := newProcess(t, "ratings", "v1")
+	for n := range uint64(3) {
+		got, err := p.requests(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, n, got)
+		status(t, p)
+	}
+	trouble := failing()
+	require.NoError(t, p.order(t.Context(), settings{Fault: &trouble}))
+	require.Equal(t, http.StatusServiceUnavailable, status(t, p))
+	got, err := p.requests(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 4, got)
+}
+
+// status asks a process of ratings for its answer.
+func status(t *testing.T, p *process) int {
 	resp, err := http.Get("http://" + p.addr + "/ratings/0")
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
-	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	return resp.StatusCode
 }

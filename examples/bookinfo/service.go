@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/fault"
 )
 
 // service is what runs in each process: one of the four services of Bookinfo
@@ -25,8 +26,10 @@ type service struct {
 	served
 	mesh   *tulle.Mesh
 	client *http.Client
-	// failing makes ratings answer 503.
-	failing atomic.Bool
+	// trouble is what callers have to bear, nil for none.
+	trouble atomic.Pointer[fault.Injector]
+	// requests counts those that came in.
+	requests atomic.Uint64
 }
 
 // served says in each answer which process gave it.
@@ -37,18 +40,21 @@ type served struct {
 }
 
 // reply is what a process says on its standard output: where it listens when
-// it starts, then whether it has taken over the settings of the same number.
+// it starts, then whether it has done what the order of the same number says.
 type reply struct {
 	Number int    `json:"number"`
 	Addr   string `json:"addr,omitempty"`
 	Debug  string `json:"debug,omitempty"`
-	Error  string `json:"error,omitempty"`
+	// Requests is how many have come in so far.
+	Requests uint64 `json:"requests,omitempty"`
+	Error    string `json:"error,omitempty"`
 }
 
-// order is one line of a process's standard input.
+// order is one line of a process's standard input. Without settings it only
+// asks for a reply.
 type order struct {
-	Number   int      `json:"number"`
-	Settings settings `json:"settings"`
+	Number   int       `json:"number"`
+	Settings *settings `json:"settings,omitempty"`
 }
 
 // serve is the main function of a service's process. It returns when in ends,
@@ -100,8 +106,36 @@ func (s *service) handler() (http.Handler, error) {
 	return nil, fmt.Errorf("there is no service %q", s.Service)
 }
 
-// obey takes over settings until there are no more. Settings that the mesh
-// refuses change nothing.
+// front stands before the handler of the service: it counts what comes in and
+// makes the trouble that the process is told to make.
+func (s *service) front(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		if trouble := s.trouble.Load(); trouble != nil {
+			trouble.Handler(next).ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// take takes over settings. Those that are refused change nothing.
+func (s *service) take(now settings) error {
+	var trouble *fault.Injector
+	if now.Fault != nil {
+		var err error
+		if trouble, err = fault.New(*now.Fault, nil); err != nil {
+			return fmt.Errorf("fault: %w", err)
+		}
+	}
+	if err := s.mesh.Apply(now.config()); err != nil {
+		return err
+	}
+	s.trouble.Store(trouble)
+	return nil
+}
+
+// obey does what it is told until there are no more orders.
 func (s *service) obey(orders *json.Decoder, replies *json.Encoder) error {
 	for {
 		var o order
@@ -110,11 +144,11 @@ func (s *service) obey(orders *json.Decoder, replies *json.Encoder) error {
 		} else if err != nil {
 			return err
 		}
-		r := reply{Number: o.Number}
-		if err := s.mesh.Apply(o.Settings.config()); err != nil {
-			r.Error = err.Error()
-		} else {
-			s.failing.Store(o.Settings.Failing)
+		r := reply{Number: o.Number, Requests: s.requests.Load()}
+		if o.Settings != nil {
+			if err := s.take(*o.Settings); err != nil {
+				r.Error = err.Error()
+			}
 		}
 		if err := replies.Encode(r); err != nil {
 			return err
@@ -133,7 +167,7 @@ func (s *service) listen(addr string) (reply, error) {
 		return reply{}, err
 	}
 	var hello reply
-	if hello.Addr, err = listen(addr, handler); err != nil {
+	if hello.Addr, err = listen(addr, s.front(handler)); err != nil {
 		return reply{}, err
 	}
 	hello.Debug, err = listen("127.0.0.1:0", s.mesh.Debug())

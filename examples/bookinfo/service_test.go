@@ -50,7 +50,7 @@ func TestShop(t *testing.T) {
 		})
 	}
 	leaf := newService(t, "ratings", "v1", settings{})
-	ratings := listening(t, seeing(leaf.ratings()))
+	ratings := listening(t, seeing(leaf.front(leaf.ratings())))
 	details := listening(t, seeing(newService(t, "details", "v1", settings{}).details()))
 	reviews := listening(t, seeing(newService(t, "reviews", "v2", settings{
 		Endpoints: map[string][]endpoint.Info{"ratings": {ratings}}, PerTry: time.Minute,
@@ -73,7 +73,8 @@ func TestShop(t *testing.T) {
 	require.Equal(t, "stars", starsOfReviews(p))
 	require.Equal(t, "v2", versionOfReviews(p))
 
-	leaf.failing.Store(true)
+	trouble := failing()
+	require.NoError(t, leaf.take(settings{Fault: &trouble}))
 	p = page{}
 	require.NoError(t, json.Unmarshal(ask(shop, r).Body.Bytes(), &p))
 	require.Equal(t, "503 Service Unavailable", p.Reviews.Ratings.Error)

@@ -9,9 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/tulle-mesh/tulle"
-	"github.com/tulle-mesh/tulle/match"
 )
 
 // task shows something that a mesh does, step by step.
@@ -30,8 +27,8 @@ type task struct {
 type step struct {
 	about string
 	rules rules
-	// user looks at the page, "" is one who is not logged in.
-	user  string
+	// users look at the page in turn; without any it is one who is not logged in.
+	users []string
 	calls int
 	// see tells what of a page the step is about.
 	see func(page) string
@@ -40,10 +37,21 @@ type step struct {
 	expect map[string]float64
 	// trouble, if there is any, is made before and ended after the calls.
 	trouble func(context.Context, *fleet) (end func(context.Context) error, err error)
+	// count, if there is any, is of what no page shows. It begins before the
+	// calls, and what it returns tells the numbers after the trouble has ended.
+	count func(context.Context, *fleet) (tell func(context.Context) (map[string]int, error), err error)
+	// counted are the numbers expected, exactly.
+	counted map[string]int
 }
 
+// sight is what was seen in a step: pages by what they look like, and what
+// else there was to count.
+type sight struct{ pages, counted map[string]int }
+
 // tasks are all there are, in the order in which they are shown.
-func tasks() []task { return []task{routingTask(), shiftingTask(), retriesTask()} }
+func tasks() []task {
+	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask()}
+}
 
 // walker walks through tasks and says what it sees.
 type walker struct {
@@ -69,7 +77,7 @@ func (w *walker) walk(ctx context.Context, t task) error {
 				fmt.Fprintf(w.out, "     %-9s %s\n", "policy", line)
 			}
 		}
-		fmt.Fprintf(w.out, "     %-9s %s\n", "expected", shares(s.expect))
+		fmt.Fprintf(w.out, "     %-9s %s\n", "expected", strings.Join(slices.Concat(shares(s.expect), numbers(s.counted)), ", "))
 		if err := w.prove(ctx, s, t.without); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -103,51 +111,79 @@ func (w *walker) prove(ctx context.Context, s step, without rules) error {
 }
 
 // take applies the rules of the step, makes its calls and counts what is seen.
-func (w *walker) take(ctx context.Context, label string, s step) (seen map[string]int, err error) {
+func (w *walker) take(ctx context.Context, label string, s step) (seen sight, err error) {
 	if err := w.fleet.apply(ctx, s.rules); err != nil {
-		return nil, err
+		return seen, err
+	}
+	if s.count != nil {
+		tell, err := s.count(ctx, w.fleet)
+		if err != nil {
+			return seen, err
+		}
+		// Deferred before the end of the trouble, so after it.
+		defer func() {
+			if err == nil {
+				seen.counted, err = tell(ctx)
+			}
+		}()
 	}
 	if s.trouble != nil {
 		end, err := s.trouble(ctx, w.fleet)
 		if err != nil {
-			return nil, err
+			return seen, errors.Join(err, end(ctx))
 		}
 		defer func() { err = errors.Join(err, end(ctx)) }()
 	}
+	seen.pages, err = w.look(ctx, label, s)
+	return seen, err
+}
+
+// look makes the calls of the step.
+func (w *walker) look(ctx context.Context, label string, s step) (map[string]int, error) {
 	tick := time.NewTicker(max(w.pace, time.Microsecond))
 	defer tick.Stop()
-	seen = map[string]int{}
+	seen := map[string]int{}
 	for made := range s.calls {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		p, err := w.fleet.look(ctx, s.user)
+		user := ""
+		if len(s.users) > 0 {
+			user = s.users[made%len(s.users)]
+		}
+		p, err := w.fleet.look(ctx, user)
 		if err != nil {
 			// Productpage itself fails in no step, so this says nothing about a policy.
 			return nil, err
 		}
 		seen[s.see(p)]++
 		if w.live && made%10 == 9 {
-			fmt.Fprintf(w.out, "\r     %-9s %-44s %d of %d\x1b[K", label, counts(seen), made+1, s.calls)
+			fmt.Fprintf(w.out, "\r     %-9s %-44s %d of %d\x1b[K", label, strings.Join(counts(seen), ", "), made+1, s.calls)
 		}
 	}
 	return seen, nil
 }
 
-// judge compares counts with the shares expected.
-func (s step) judge(seen map[string]int) error {
+// judge compares pages with the shares expected, and numbers with those that
+// they must be.
+func (s step) judge(seen sight) error {
 	var faults []error
 	for _, what := range slices.Sorted(maps.Keys(s.expect)) {
 		least, most := bounds(s.calls, s.expect[what], falseAlarm)
-		if n := seen[what]; n < least || n > most {
+		if n := seen.pages[what]; n < least || n > most {
 			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected %d to %d", what, n, s.calls, least, most))
 		}
 	}
-	for _, what := range slices.Sorted(maps.Keys(seen)) {
+	for _, what := range slices.Sorted(maps.Keys(seen.pages)) {
 		if _, ok := s.expect[what]; !ok {
-			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected none", what, seen[what], s.calls))
+			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected none", what, seen.pages[what], s.calls))
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(s.counted)) {
+		if n, ok := seen.counted[what]; n != s.counted[what] || !ok {
+			faults = append(faults, fmt.Errorf("%s: %d, expected %d", what, n, s.counted[what]))
 		}
 	}
 	return errors.Join(faults...)
@@ -155,15 +191,16 @@ func (s step) judge(seen map[string]int) error {
 
 // verdict writes counts and what is thought of them, over the line that was
 // live.
-func (w *walker) verdict(label string, seen map[string]int, verdict string) {
+func (w *walker) verdict(label string, seen sight, verdict string) {
 	if w.live {
 		fmt.Fprint(w.out, "\r\x1b[K")
 	}
-	fmt.Fprintf(w.out, "     %-9s %-44s %s\n", label, counts(seen), verdict)
+	all := strings.Join(slices.Concat(counts(seen.pages), numbers(seen.counted)), ", ")
+	fmt.Fprintf(w.out, "     %-9s %-56s %s\n", label, all, verdict)
 }
 
 // counts tells what was seen, each with its number and share.
-func counts(seen map[string]int) string {
+func counts(seen map[string]int) []string {
 	all := 0
 	for _, n := range seen {
 		all += n
@@ -172,51 +209,24 @@ func counts(seen map[string]int) string {
 	for _, what := range slices.Sorted(maps.Keys(seen)) {
 		parts = append(parts, fmt.Sprintf("%s %d (%.0f %%)", what, seen[what], 100*float64(seen[what])/float64(all)))
 	}
-	return strings.Join(parts, ", ")
+	return parts
 }
 
-func shares(expect map[string]float64) string {
+// numbers tells what was counted.
+func numbers(counted map[string]int) []string {
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(counted)) {
+		parts = append(parts, fmt.Sprintf("%s: %d", what, counted[what]))
+	}
+	return parts
+}
+
+func shares(expect map[string]float64) []string {
 	var parts []string
 	for _, what := range slices.Sorted(maps.Keys(expect)) {
 		parts = append(parts, fmt.Sprintf("%s %.0f %%", what, 100*expect[what]))
 	}
-	return strings.Join(parts, ", ")
-}
-
-// describe tells rules in a line each.
-func describe(r rules) []string {
-	var lines []string
-	for _, route := range r.routes {
-		var to []string
-		for _, d := range route.Split {
-			part := d.Service + " " + d.Subset
-			if len(route.Split) > 1 {
-				part += fmt.Sprintf(" (weight %d)", d.Weight)
-			}
-			to = append(to, part)
-		}
-		for _, m := range route.Match {
-			line := []string{strings.Join(m.Hosts, " or ")}
-			for _, h := range m.Headers {
-				line = append(line, fmt.Sprintf("with %s: %s", h.Name, h.Exact))
-			}
-			lines = append(lines, strings.Join(append(line, "goes to", strings.Join(to, ", ")), " "))
-		}
-	}
-	if r.retry {
-		lines = append(lines, "what failed, and can be repeated, is tried once more elsewhere")
-	}
-	return lines
+	return parts
 }
 
 func indent(text, by string) string { return by + strings.ReplaceAll(text, "\n", "\n"+by) }
-
-// toReviews is a route that splits calls of reviews among versions. Conditions
-// on headers narrow it to some of the calls.
-func toReviews(name string, weights map[string]uint32, headers ...match.Value) tulle.Route {
-	r := tulle.Route{Name: name, Match: []match.Request{{Hosts: []string{"reviews"}, Headers: headers}}}
-	for _, version := range slices.Sorted(maps.Keys(weights)) {
-		r.Split = append(r.Split, tulle.Destination{Service: "reviews", Subset: version, Weight: weights[version]})
-	}
-	return r
-}

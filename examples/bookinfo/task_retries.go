@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/fault"
 )
 
 // retriesTask makes one of three endpoints of ratings fail.
@@ -37,13 +39,14 @@ func starsOfReviews(p page) string {
 }
 
 func failRatings(ctx context.Context, f *fleet) (func(context.Context) error, error) {
-	victim := f.of("ratings")[0]
-	end := func(ctx context.Context) error { return f.tell(ctx, victim, false) }
-	return end, f.tell(ctx, victim, true)
+	return f.burden(ctx, f.of("ratings")[:1], failing())
+}
+
+// failing is the trouble of a service that answers 503 to everybody.
+func failing() fault.Policy {
+	return fault.Policy{Abort: &fault.Abort{Percent: 100, Status: http.StatusServiceUnavailable}}
 }
 
 func killRatings(_ context.Context, f *fleet) (func(context.Context) error, error) {
-	victim := f.of("ratings")[0]
-	victim.kill()
-	return func(ctx context.Context) error { return f.restart(ctx, victim) }, nil
+	return f.strike(f.of("ratings")[:1]), nil
 }

@@ -22,7 +22,7 @@ func routingTask() task {
 			rules: all, calls: calls, see: versionOfReviews, expect: map[string]float64{"v1": 1},
 		}, {
 			about: "Jason is to try v2. Productpage names the user in a header, and a route asks for it.",
-			rules: jason, user: "jason", calls: calls, see: versionOfReviews, expect: map[string]float64{"v2": 1},
+			rules: jason, users: []string{"jason"}, calls: calls, see: versionOfReviews, expect: map[string]float64{"v2": 1},
 		}, {
 			about: "Everybody else notices nothing.",
 			rules: jason, calls: calls, see: versionOfReviews, expect: map[string]float64{"v1": 1},

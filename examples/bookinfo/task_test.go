@@ -13,10 +13,15 @@ import (
 
 func TestJudge(t *testing.T) {
 	s := step{calls: 400, expect: map[string]float64{"v1": 0.5, "v3": 0.5}}
-	require.NoError(t, s.judge(map[string]int{"v1": 190, "v3": 210}))
-	require.ErrorContains(t, s.judge(map[string]int{"v1": 100, "v3": 300}), "v1: 100 of 400 calls, expected 136 to 264")
-	require.ErrorContains(t, s.judge(map[string]int{"v1": 200, "v3": 199, "v2": 1}), "v2: 1 of 400 calls, expected none")
-	require.Error(t, s.judge(nil))
+	require.NoError(t, s.judge(sight{pages: map[string]int{"v1": 190, "v3": 210}}))
+	require.ErrorContains(t, s.judge(sight{pages: map[string]int{"v1": 100, "v3": 300}}), "v1: 100 of 400 calls, expected 136 to 264")
+	require.ErrorContains(t, s.judge(sight{pages: map[string]int{"v1": 200, "v3": 199, "v2": 1}}), "v2: 1 of 400 calls, expected none")
+	require.Error(t, s.judge(sight{}))
+
+	s = step{counted: map[string]int{"copies": 7, "alerts": 0}}
+	require.NoError(t, s.judge(sight{counted: map[string]int{"copies": 7, "alerts": 0}}))
+	require.ErrorContains(t, s.judge(sight{counted: map[string]int{"copies": 8, "alerts": 0}}), "copies: 8, expected 7")
+	require.ErrorContains(t, s.judge(sight{counted: map[string]int{"copies": 7}}), "alerts: 0, expected 0")
 }
 
 // TestEveryStepSumsUp guards the tasks: shares of a whole, and what the
@@ -30,6 +35,10 @@ func TestEveryStepSumsUp(t *testing.T) {
 				sum += share
 			}
 			require.InDelta(t, 1, sum, 1e-9, s.about)
+			require.Equal(t, s.count == nil, s.counted == nil, s.about)
+			if len(s.users) > 0 {
+				require.Zero(t, s.calls%len(s.users), s.about)
+			}
 			require.NotEqual(t, describe(s.rules), describe(task.without), s.about)
 		}
 	}
@@ -73,22 +82,37 @@ func TestWalk(t *testing.T) {
 // TestTroubleEnds: what a step breaks is whole after it.
 func TestTroubleEnds(t *testing.T) {
 	f := newFleet(t)
-	for _, s := range retriesTask().steps {
-		before := f.of("ratings")[0].addr
-		end, err := s.trouble(t.Context(), f)
-		require.NoError(t, err)
-		require.NoError(t, end(t.Context()))
-		require.True(t, f.of("ratings")[0].running())
-		require.Equal(t, before, f.of("ratings")[0].addr)
-
-		require.NoError(t, f.apply(t.Context(), rules{routes: s.rules.routes}))
-		var seen []string
-		for range 50 {
-			p, err := f.look(t.Context(), "")
-			require.NoError(t, err)
-			seen = append(seen, starsOfReviews(p))
+	for _, task := range tasks() {
+		for _, s := range task.steps {
+			if s.trouble == nil {
+				continue
+			}
+			name := task.name + ": " + s.about
+			var before []string
+			for _, p := range f.processes {
+				before = append(before, p.addr)
+			}
+			end, err := s.trouble(t.Context(), f)
+			require.NoError(t, err, name)
+			require.NoError(t, end(t.Context()), name)
+			for i, p := range f.processes {
+				require.True(t, p.running(), name)
+				require.Equal(t, before[i], p.addr, name)
+				_, err := p.requests(t.Context())
+				require.NoError(t, err, name)
+			}
+			for _, version := range []string{"v2", "v3"} {
+				only := toReviews(version, map[string]uint32{version: 1})
+				require.NoError(t, f.apply(t.Context(), rules{routes: []tulle.Route{only}}))
+				var seen []string
+				for range 50 {
+					p, err := f.look(t.Context(), "")
+					require.NoError(t, err)
+					seen = append(seen, starsInTime(p, slowness))
+				}
+				require.Equal(t, []string{"stars"}, slices.Compact(seen), name)
+			}
 		}
-		require.Equal(t, []string{"stars"}, slices.Compact(seen), s.about)
 	}
 }
 

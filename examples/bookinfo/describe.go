@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/match"
+)
+
+// describe tells rules in a line each.
+func describe(r rules) []string {
+	var lines []string
+	for _, route := range r.routes {
+		for _, m := range route.Match {
+			for _, what := range effects(route) {
+				lines = append(lines, subject(m)+" "+what)
+			}
+		}
+	}
+	if r.retry {
+		lines = append(lines, "what failed, and can be repeated, is tried once more elsewhere")
+	}
+	if r.nearest {
+		lines = append(lines, "endpoints in the caller's own zone come first")
+	}
+	return lines
+}
+
+// subject tells which calls a match is of.
+func subject(m match.Request) string {
+	parts := []string{strings.Join(m.Hosts, " or ")}
+	for _, h := range m.Headers {
+		parts = append(parts, fmt.Sprintf("with %s: %s", h.Name, h.Exact))
+	}
+	return strings.Join(parts, " ")
+}
+
+// effects tells what a route does to calls.
+func effects(route tulle.Route) []string {
+	var lines, to []string
+	for _, d := range route.Split {
+		part := d.Service + " " + d.Subset
+		if len(route.Split) > 1 {
+			part += fmt.Sprintf(" (weight %d)", d.Weight)
+		}
+		to = append(to, part)
+	}
+	if len(to) > 0 {
+		lines = append(lines, "goes to "+strings.Join(to, ", "))
+	}
+	for _, m := range route.Mirrors {
+		lines = append(lines, "is copied to "+m.Service+" "+m.Subset)
+	}
+	if limit := route.Policies.Timeout; limit > 0 {
+		lines = append(lines, fmt.Sprintf("must be over in %v", limit))
+	}
+	if f := route.Policies.Fault; f != nil {
+		lines = append(lines, trouble(*f)...)
+	}
+	return lines
+}
+
+// trouble tells what a fault does to calls.
+func trouble(f fault.Policy) []string {
+	var lines []string
+	if d := f.Delay; d != nil {
+		lines = append(lines, fmt.Sprintf("waits for %v first", d.Duration)+often(d.Percent))
+	}
+	if a := f.Abort; a != nil {
+		lines = append(lines, fmt.Sprintf("is answered %d %s in the place of the service", a.Status, http.StatusText(a.Status))+often(a.Percent))
+	}
+	return lines
+}
+
+func often(percent float64) string {
+	if percent == 100 {
+		return ""
+	}
+	return fmt.Sprintf(", in %v %% of the cases", percent)
+}
+
+// toReviews is a route that splits calls of reviews among versions. Conditions
+// on headers narrow it to some of the calls.
+func toReviews(name string, weights map[string]uint32, headers ...match.Value) tulle.Route {
+	r := tulle.Route{Name: name, Match: []match.Request{{Hosts: []string{"reviews"}, Headers: headers}}}
+	for _, version := range slices.Sorted(maps.Keys(weights)) {
+		r.Split = append(r.Split, tulle.Destination{Service: "reviews", Subset: version, Weight: weights[version]})
+	}
+	return r
+}

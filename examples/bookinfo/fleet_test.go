@@ -1,0 +1,95 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/match"
+)
+
+// TestRulesReachWhoCalls: a process is told of the calls that it makes, and of
+// no other.
+func TestRulesReachWhoCalls(t *testing.T) {
+	ratings := tulle.Route{Name: "ratings", Match: []match.Request{{Hosts: []string{"nonesuch"}}, {Hosts: []string{"ratings"}}}}
+	reviews := toReviews("reviews", map[string]uint32{"v1": 1})
+	r := rules{routes: []tulle.Route{ratings, reviews}}
+	require.Equal(t, []tulle.Route{reviews}, r.of("productpage"))
+	require.Equal(t, []tulle.Route{ratings}, r.of("reviews"))
+	require.Empty(t, r.of("ratings"))
+}
+
+// TestZones: endpoints near to the caller get all calls until their zone is
+// gone, and get them again when it is back.
+func TestZones(t *testing.T) {
+	f := newFleet(t)
+	zones := map[string]string{}
+	for _, p := range f.of("ratings") {
+		zones[p.addr] = p.zone
+	}
+	seen := func() map[string]bool {
+		got := map[string]bool{}
+		for range 60 {
+			p, err := f.look(t.Context(), "")
+			require.NoError(t, err)
+			require.Equal(t, "stars", starsOfReviews(p))
+			got[zones[p.Reviews.Ratings.Endpoint]] = true
+		}
+		return got
+	}
+	v3 := []tulle.Route{toReviews("all", map[string]uint32{"v3": 1})}
+	require.NoError(t, f.apply(t.Context(), rules{routes: v3}))
+	require.Equal(t, map[string]bool{"a": true, "b": true}, seen())
+	require.NoError(t, f.apply(t.Context(), rules{routes: v3, nearest: true}))
+	require.Equal(t, map[string]bool{"a": true}, seen())
+
+	near := f.in("a", "ratings")
+	require.Len(t, near, 2)
+	end := f.strike(near)
+	for _, p := range f.processes {
+		require.Equal(t, p.service != "ratings" || p.zone != "a", p.running(), p)
+	}
+	require.NoError(t, end(t.Context()))
+	require.Equal(t, map[string]bool{"a": true}, seen())
+}
+
+// TestCopiesAreCounted from when the count begins, and those on their way are
+// waited for.
+func TestCopiesAreCounted(t *testing.T) {
+	f := newFleet(t)
+	s := mirroringTask().steps[0]
+	require.NoError(t, f.apply(t.Context(), s.rules))
+	for n := range 3 {
+		tell, err := countVersion2(t.Context(), f)
+		require.NoError(t, err)
+		for range n {
+			_, err := f.look(t.Context(), "")
+			require.NoError(t, err)
+		}
+		counted, err := tell(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, map[string]int{atVersion2: n}, counted)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	jason := toReviews("jason", map[string]uint32{"v1": 1}, match.Value{Name: userHeader, Exact: "jason"})
+	jason.Mirrors = []tulle.Mirror{{Service: "reviews", Subset: "v2"}}
+	jason.Policies = tulle.Policies{Timeout: time.Second, Fault: &fault.Policy{
+		Delay: &fault.Delay{Percent: 100, Duration: time.Second}, Abort: &fault.Abort{Percent: 2.5, Status: 500},
+	}}
+	halves := toReviews("halves", map[string]uint32{"v1": 1, "v3": 2})
+	require.Equal(t, []string{
+		"reviews with End-User: jason goes to reviews v1",
+		"reviews with End-User: jason is copied to reviews v2",
+		"reviews with End-User: jason must be over in 1s",
+		"reviews with End-User: jason waits for 1s first",
+		"reviews with End-User: jason is answered 500 Internal Server Error in the place of the service, in 2.5 % of the cases",
+		"reviews goes to reviews v1 (weight 1), reviews v3 (weight 2)",
+		"what failed, and can be repeated, is tried once more elsewhere",
+		"endpoints in the caller's own zone come first",
+	}, describe(rules{routes: []tulle.Route{jason, halves}, retry: true, nearest: true}))
+}

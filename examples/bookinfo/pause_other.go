@@ -1,0 +1,11 @@
+//go:build !unix
+
+package main
+
+import "errors"
+
+// pause is not possible here.
+func (p *process) pause() error { return errors.ErrUnsupported }
+
+// resume has nothing to do, since nothing is paused.
+func (p *process) resume() error { return nil }
