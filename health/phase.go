@@ -48,8 +48,8 @@ type facts struct {
 	epoch int64
 	// since is when the endpoint returned, was accused or was ejected.
 	since int64
-	// until is when a trial is due, and while serving when the next
-	// accusation may come.
+	// until is when a trial is due; while serving, when the next accusation
+	// may come; while accused, since when the endpoint had served.
 	until int64
 	// acquittal is when the attempt began that ended the last ejection.
 	acquittal int64

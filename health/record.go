@@ -69,7 +69,9 @@ func (r *Record) Endpoint() *endpoint.Endpoint { return r.ep }
 // While the endpoint is out, only the trial counts. A success ends the
 // ejection, a failure makes it longer, and an Overload puts the next trial
 // off by BaseEjectionTime, for the endpoint works but asks for less. A
-// Neutral result leaves the trial to the next.
+// Neutral result leaves the trial to the next. Under Observe the endpoint goes
+// on to get calls, and the first of them that begins when the trial is due
+// serves as the trial.
 //
 // A Late failure counts as one and takes its earlier success back. Runs of
 // failures that the success had ended are taken up again if no other came
@@ -129,10 +131,8 @@ func (r *Record) observeOut(p *phase, res outcome.Result, trial bool, at, begun 
 		return false
 	}
 	observing := r.d.policy.Mode == outcome.Observe
-	if observing && !res.Late && begun >= p.until && res.Class >= outcome.Success {
-		trial = true
-		r.counted.trials.Add(1)
-	}
+	byItself := observing && !trial && !res.Late && begun >= p.until && res.Class != outcome.Neutral
+	trial = trial || byItself
 	if !trial {
 		if observing {
 			r.avoidable(res)
@@ -157,10 +157,13 @@ func (r *Record) observeOut(p *phase, res outcome.Result, trial bool, at, begun 
 	if !r.phase.CompareAndSwap(p, newPhase(f)) {
 		return false
 	}
+	if byItself {
+		r.counted.trials.Add(1)
+	}
 	switch {
 	case f.kind == serving:
 		r.counted.out.Add(at - p.since)
-	case f.step > 0 && res.Class.Failed():
+	case res.Class.Failed():
 		r.counted.failedTrials.Add(1)
 	}
 	return true
