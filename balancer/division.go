@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/endpoint"
-	"github.com/tulle-mesh/tulle/internal/xxh64"
+
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
@@ -93,19 +93,11 @@ func (s *Spreader) division(set *partition, at int64) *Division {
 	return d
 }
 
-func (k partKey) hash() uint64 {
-	r := random{xxh64.Sum(k.zone, uint64(k.priority)<<8|uint64(k.rank))}
-	return r.word()
-}
-
 func (p *part) describe(share float64) Part {
-	d := Part{Priority: p.key.priority, Region: p.region, Zone: p.zone, Load: share, Known: len(p.cs), Panic: p.panic}
-	for _, c := range p.cs {
-		if !c.sick {
-			d.Available++
-		}
+	return Part{
+		Priority: p.key.priority, Region: p.region, Zone: p.zone, Load: share,
+		Known: len(p.cs), Available: p.available, Panic: p.panic,
 	}
-	return d
 }
 
 // usable returns the endpoints of all parts in the order of the members.
@@ -132,7 +124,7 @@ func (s *Spreader) observer(set *partition) Observer {
 	}
 	by := &observers{map[*endpoint.Endpoint]Observer{}}
 	for _, p := range set.parts {
-		b := s.balancer[p.key]
+		b := s.balancers[p.key]
 		if b == nil {
 			continue
 		}
@@ -161,11 +153,11 @@ func (o *observers) Observe(ep *endpoint.Endpoint, r outcome.Result) {
 type divided struct {
 	parts []pickable
 	base  time.Time
-	// steps are the shares of the parts from time at on, each for so long as
-	// step says, the last one for ever.
+	// steps are the shares of the parts from time at on, the last one from
+	// the end of the span.
 	steps []step
 	at    int64
-	step  int64
+	span  float64
 }
 
 // pickable is a part that has endpoints to pick.
@@ -187,20 +179,30 @@ type step struct {
 }
 
 // numSteps is in how many steps shares change while endpoints are in their
-// ramps. Of ramps that go in a straight line a step is 3 %.
+// ramps. They are shorter at first, when factors grow the most in proportion
+// and the shorter of several ramps go on: from 1/1000 to 1/16 of the longest.
 const numSteps = 32
 
 // schedule works out the shares of the parts, now and while ramps go on.
 func (d *divided) schedule(s *Spreader, set *partition) {
-	steps := 0
-	if len(d.parts) > 1 && set.end > set.at && set.chosen < 0 && !set.lost || len(d.parts) > 1 && s.spread.Zones == WeightedZones && set.end > set.at {
-		steps = numSteps
-		d.step = max(1, (set.end-set.at)/numSteps)
-	}
-	for i := range steps {
-		d.steps = append(d.steps, stepOf(set, set.shares(s, set.at+int64(i)*d.step)))
+	if end := set.end(); len(d.parts) > 1 && end > set.at {
+		d.span = float64(end - set.at)
+		for i := range numSteps {
+			x := float64(i) / numSteps
+			d.steps = append(d.steps, stepOf(set, set.shares(s, set.at+int64(x*x*d.span))))
+		}
 	}
 	d.steps = append(d.steps, stepOf(set, set.shares(s, math.MaxInt64)))
+}
+
+// stepAt is the reverse of the times in schedule.
+func (d *divided) stepAt(at int64) *step {
+	last := len(d.steps) - 1
+	if last == 0 || at == noTime {
+		return &d.steps[last]
+	}
+	x := float64(max(0, at-d.at)) / d.span
+	return &d.steps[int(numSteps*math.Sqrt(min(x, 1)))]
 }
 
 // stepOf returns the step of shares, which has the parts that can be picked
@@ -240,14 +242,6 @@ func (d *divided) Pick(q Query) *endpoint.Endpoint {
 		return ep
 	}
 	return d.elsewhere(&q, st, i, ep, at)
-}
-
-func (d *divided) stepAt(at int64) *step {
-	last := len(d.steps) - 1
-	if last == 0 || at == noTime {
-		return &d.steps[last]
-	}
-	return &d.steps[min(max(0, at-d.at)/d.step, int64(last))]
 }
 
 func (p *pickable) pick(q *Query, at int64) *endpoint.Endpoint {

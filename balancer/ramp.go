@@ -11,8 +11,11 @@ import (
 )
 
 // ramp is the time in which an endpoint comes to its full share, in ns from
-// the base of its Spreader. There is none if end is not after start.
+// the base of its Spreader.
 type ramp struct{ start, end int64 }
+
+// over is the ramp of an endpoint that has none.
+func over() ramp { return ramp{noTime, noTime} }
 
 // shape is what all ramps of a Spreader have in common.
 type shape struct {
@@ -97,7 +100,7 @@ const (
 
 // newThinner returns nil if none of the candidates is in a ramp.
 func newThinner(cs []candidate, sh shape, now int64) *thinner {
-	t := &thinner{shape: sh, ramps: map[*endpoint.Endpoint]ramping{}}
+	t := &thinner{shape: sh, ramps: map[*endpoint.Endpoint]ramping{}, end: noTime}
 	var lines []ramp
 	for _, c := range cs {
 		if c.ramp.end > now {

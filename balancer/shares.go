@@ -1,7 +1,5 @@
 package balancer
 
-import "math"
-
 // partition is a set of endpoints sorted into parts, and parts into tiers.
 type partition struct {
 	parts []*part
@@ -11,13 +9,12 @@ type partition struct {
 	lost bool
 	// chosen is the tier that has all calls under Strict, else -1.
 	chosen int
-	end    int64 // of the last ramp, 0 if there is none
 }
 
 // tier is the parts from first up to last.
 type tier struct {
-	first, last int
-	total       float64 // weight of its endpoints
+	first, last  int
+	total, avail float64 // weights, of all its endpoints and of those that nothing holds
 }
 
 func partitionOf(parts []*part, at int64) *partition {
@@ -28,30 +25,11 @@ func partitionOf(parts []*part, at int64) *partition {
 		}
 		t := &set.tiers[len(set.tiers)-1]
 		t.last++
-		t.total += p.total()
+		t.total += p.total
+		t.avail += p.avail
 	}
 	return set
 }
-
-func (p *part) total() (sum float64) {
-	for i := range p.cs {
-		sum += p.cs[i].weight
-	}
-	return sum
-}
-
-// fit returns the weight of the endpoints that nothing holds, each in the
-// measure in which it may be used.
-func (p *part) fit(factor func(ramp) float64) (sum float64) {
-	for i := range p.cs {
-		if c := &p.cs[i]; !c.sick {
-			sum += c.weight * factor(c.ramp)
-		}
-	}
-	return sum
-}
-
-func whole(ramp) float64 { return 1 }
 
 // enough is what counts as all calls, so that a tier of which five of seven
 // are available, times 1.4, is not found wanting in the last digit.
@@ -68,50 +46,29 @@ func capacity(over, available, total float64) float64 {
 // settle decides on panic, and with it on who may be used.
 func (set *partition) settle(s *Spreader) {
 	over, threshold := s.spread.OverProvisioning, s.spread.Panic
-	available := make([]float64, len(set.tiers))
 	var all float64
 	for i, t := range set.tiers {
-		for _, p := range set.parts[t.first:t.last] {
-			available[i] += p.fit(whole)
-		}
-		all += capacity(over, available[i], t.total)
-		if s.spread.Strict && set.chosen < 0 && available[i] > 0 {
+		all += capacity(over, t.avail, t.total)
+		if s.spread.Strict && set.chosen < 0 && t.avail > 0 {
 			set.chosen = i
 		}
 	}
 	if s.spread.Strict {
 		set.chosen = max(0, set.chosen)
 	}
-	wanting := all < enough && threshold > 0
-	set.lost = wanting
-	for i, t := range set.tiers {
-		set.lost = set.lost && available[i]/t.total < threshold
+	short := func(t tier) bool { return all < enough && t.avail/t.total < threshold }
+	set.lost = true
+	for _, t := range set.tiers {
+		set.lost = set.lost && short(t)
 	}
 	for i, t := range set.tiers {
-		// A tier that has no call to take need not take any in panic.
-		loaded := available[i] > 0 || set.lost
+		// A tier without a call to take need not take any in panic.
+		loaded := t.avail > 0 || set.lost
 		if s.spread.Strict {
 			loaded = i == set.chosen
 		}
-		panics := wanting && loaded && available[i]/t.total < threshold
 		for _, p := range set.parts[t.first:t.last] {
-			p.settle(panics)
-		}
-	}
-	for _, p := range set.parts {
-		for i := range p.usable {
-			if r := p.usable[i].ramp; r.end > set.at {
-				set.end = max(set.end, r.end)
-			}
-		}
-	}
-}
-
-func (p *part) settle(panics bool) {
-	p.panic = panics
-	for _, c := range p.cs {
-		if panics || !c.sick {
-			p.usable = append(p.usable, c)
+			p.settle(loaded && short(t), set.at)
 		}
 	}
 }
@@ -125,52 +82,54 @@ func (set *partition) usable() bool {
 	return false
 }
 
+// end returns when the last ramp is over.
+func (set *partition) end() int64 {
+	end := noTime
+	for _, p := range set.parts {
+		for _, l := range p.ramping {
+			end = max(end, l.end)
+		}
+	}
+	return end
+}
+
 // shares returns the share of all calls that each part has at a time.
 func (set *partition) shares(s *Spreader, at int64) []float64 {
 	most := set.most(s.shape, at)
-	factor := func(r ramp) float64 {
-		if at >= r.end {
-			return 1 / most
-		}
-		return s.shape.factor(r, at) / most
-	}
-	over := s.spread.OverProvisioning
 	fit := make([]float64, len(set.parts))
 	takes := make([]float64, len(set.tiers))
 	var all float64
 	for i, t := range set.tiers {
 		var sum float64
-		for j, p := range set.parts[t.first:t.last] {
-			fit[t.first+j] = p.fit(factor)
-			sum += fit[t.first+j]
+		for j := t.first; j < t.last; j++ {
+			fit[j] = set.parts[j].fit(s.shape, at, most)
+			sum += fit[j]
 		}
 		switch {
+		case set.chosen == i:
+			takes[i] = 1
 		case set.chosen >= 0:
-			takes[i] = 0
-			if i == set.chosen {
-				takes[i] = 1
-			}
 		case set.lost:
 			takes[i] = t.total
 		default:
-			takes[i] = capacity(over, sum, t.total)
+			takes[i] = capacity(s.spread.OverProvisioning, sum, t.total)
 		}
 		all += takes[i]
 	}
 	shares := make([]float64, len(set.parts))
 	left := 1.0
 	for i, t := range set.tiers {
-		takes := takes[i]
+		share := takes[i]
 		if all < enough || set.lost {
-			takes /= all
+			share /= all
 		}
-		if takes = min(left, takes); !(takes > 0) {
-			continue // or nobody can take anything
+		if share = min(left, share); !(share > 0) {
+			continue // NaN is where nobody can take anything
 		}
-		if left -= takes; left < 1-enough {
+		if left -= share; left < 1-enough {
 			left = 0
 		}
-		set.zones(over, t, takes, fit, shares)
+		set.zones(s.spread.OverProvisioning, t, share, fit, shares)
 	}
 	return shares
 }
@@ -182,7 +141,7 @@ func (set *partition) zones(over float64, t tier, share float64, fit, shares []f
 		p := set.parts[i]
 		shares[i] = p.weight
 		if !p.panic {
-			shares[i] *= capacity(over, fit[i], p.total())
+			shares[i] *= capacity(over, fit[i], p.total)
 		}
 		sum += shares[i]
 	}
@@ -191,25 +150,19 @@ func (set *partition) zones(over float64, t tier, share float64, fit, shares []f
 	}
 }
 
-// most returns the largest factor of all endpoints that may be used.
+// most returns the largest factor of all endpoints that may be used, which
+// all others are measured by.
 func (set *partition) most(sh shape, at int64) float64 {
-	if at >= set.end {
-		return 1
-	}
 	var most float64
 	for _, p := range set.parts {
-		for i := range p.usable {
-			if most = max(most, sh.factor(p.usable[i].ramp, at)); most == 1 {
+		if len(p.usable) > len(p.ramping) {
+			return 1
+		}
+		for _, l := range p.ramping {
+			if most = max(most, sh.factor(l.ramp, at)); most == 1 {
 				return 1
 			}
 		}
 	}
-	return cmpOr(most)
-}
-
-func cmpOr(f float64) float64 {
-	if f == 0 || math.IsNaN(f) {
-		return 1
-	}
-	return f
+	return most
 }

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -23,17 +22,17 @@ type Member struct {
 // Spreader divides the calls to a set of endpoints over their priorities and
 // zones and has a Balancer of one Policy choose in each part.
 type Spreader struct {
-	policy   Policy
-	spread   Spread
-	env      Env
-	shape    shape
-	weights  map[string]uint32 // of zones
-	base     time.Time         // what times are counted from
-	spare    Balancer          // made by NewSpreader, and not yet in use
-	learns   bool
-	balancer map[partKey]*partBalancer
-	made     uint64
-	updates  uint64
+	policy    Policy
+	spread    Spread
+	env       Env
+	shape     shape
+	weights   map[string]uint32 // of zones
+	base      time.Time         // what times are counted from: the first update
+	spare     Balancer          // made by NewSpreader, and not yet in use
+	learns    bool
+	balancers map[partKey]*partBalancer
+	made      uint64
+	updates   uint64
 }
 
 // partBalancer is the Balancer of a part and the last update that had the
@@ -57,10 +56,10 @@ func NewSpreader(p Policy, s Spread, env Env) *Spreader {
 	}
 	s = s.sound()
 	sp := &Spreader{
-		policy: p, spread: s, env: env, base: time.Now(), spare: first,
-		shape:    shape{exponent: 1 / s.SlowStart.Aggression, least: s.SlowStart.MinPercent / 100},
-		weights:  map[string]uint32{},
-		balancer: map[partKey]*partBalancer{},
+		policy: p, spread: s, env: env, spare: first,
+		shape:     shape{exponent: 1 / s.SlowStart.Aggression, least: s.SlowStart.MinPercent / 100},
+		weights:   map[string]uint32{},
+		balancers: map[partKey]*partBalancer{},
 	}
 	for _, w := range s.ZoneWeights {
 		sp.weights[w.Zone] = w.Weight
@@ -75,7 +74,9 @@ func NewSpreader(p Policy, s Spread, env Env) *Spreader {
 // It is never called twice at once. It panics if the policy, having made a
 // Balancer before, returns none.
 func (s *Spreader) Update(members []Member, now time.Time) *Division {
-	s.updates++
+	if s.updates++; s.updates == 1 {
+		s.base = now
+	}
 	at := s.ns(now)
 	set := s.parts(members, false, at)
 	set.settle(s)
@@ -93,17 +94,6 @@ func (s *Spreader) Update(members []Member, now time.Time) *Division {
 }
 
 func (s *Spreader) ns(t time.Time) int64 { return int64(t.Sub(s.base)) }
-
-// partKey identifies a part; those of one tier differ in the zone only.
-type partKey struct {
-	priority uint32
-	rank     uint8 // within the priority, see Spreader.rank
-	zone     string
-}
-
-func (k partKey) compare(o partKey) int {
-	return cmp.Or(cmp.Compare(k.priority, o.priority), cmp.Compare(k.rank, o.rank), cmp.Compare(k.zone, o.zone))
-}
 
 const (
 	nearest = iota
@@ -139,32 +129,13 @@ func (s *Spreader) key(info *endpoint.Info) partKey {
 	return k
 }
 
-// part is what is known of a part while a division is made.
-type part struct {
-	key    partKey
-	region string // that all its endpoints have
-	zone   string
-	cs     []candidate
-	usable []candidate
-	weight float64 // of the zone in its tier
-	panic  bool
-}
-
-// candidate is an endpoint that counts.
-type candidate struct {
-	ep     *endpoint.Endpoint
-	index  int // among the members
-	weight float64
-	sick   bool // held for its health
-	ramp   ramp
-}
-
 // parts sorts the members into parts, in order of tier and zone. If leaving,
 // endpoints that are leaving count as if they were not, and no others do.
 func (s *Spreader) parts(members []Member, leaving bool, at int64) *partition {
 	by := map[partKey]*part{}
 	for i, m := range members {
-		state := stateOf(m.Endpoint.Availability())
+		availability := m.Endpoint.Availability()
+		state := stateOf(availability)
 		if !state.counts || state.leaving != leaving {
 			continue
 		}
@@ -181,11 +152,11 @@ func (s *Spreader) parts(members []Member, leaving bool, at int64) *partition {
 		if p.region != info.Region {
 			p.region = ""
 		}
-		c := candidate{ep: m.Endpoint, index: i, weight: float64(m.Endpoint.Weight()), sick: state.sick}
-		if !state.sick && !leaving {
-			c.ramp = s.ramp(m)
+		c := candidate{ep: m.Endpoint, index: i, weight: float64(m.Endpoint.Weight()), sick: state.sick, ramp: over()}
+		if availability.Available() {
+			c.ramp = s.ramp(m, availability.Since())
 		}
-		p.cs = append(p.cs, c)
+		p.add(c)
 	}
 	parts := slices.SortedFunc(maps.Values(by), func(a, b *part) int { return a.key.compare(b.key) })
 	for _, p := range parts {
@@ -224,8 +195,8 @@ func stateOf(a *endpoint.Availability) state {
 // ramp returns the ramp of an available endpoint. It begins when the endpoint
 // became available. If that was a return within the slow start of a newcomer,
 // both are over when the later one is.
-func (s *Spreader) ramp(m Member) ramp {
-	start := s.ns(m.Endpoint.Availability().Since())
+func (s *Spreader) ramp(m Member, since time.Time) ramp {
+	start := s.ns(since)
 	from := start
 	if m.RampFor > 0 {
 		from = s.ns(m.Endpoint.Since())
@@ -246,7 +217,7 @@ func add(at int64, d time.Duration) int64 {
 
 // of returns the Balancer of a part, made now if need be.
 func (s *Spreader) of(k partKey) Balancer {
-	b := s.balancer[k]
+	b := s.balancers[k]
 	if b == nil {
 		b = &partBalancer{Balancer: s.spare}
 		if s.spare = nil; b.Balancer == nil {
@@ -258,7 +229,7 @@ func (s *Spreader) of(k partKey) Balancer {
 				panic(fmt.Sprintf("balancer: %T.New has returned nil", s.policy))
 			}
 		}
-		s.balancer[k] = b
+		s.balancers[k] = b
 	}
 	b.update = s.updates
 	return b.Balancer
@@ -268,12 +239,12 @@ func (s *Spreader) of(k partKey) Balancer {
 // many.
 func (s *Spreader) forget() {
 	present := 0
-	for _, b := range s.balancer {
+	for _, b := range s.balancers {
 		if b.update == s.updates {
 			present++
 		}
 	}
-	if len(s.balancer) > 2*present+maxSpare {
-		maps.DeleteFunc(s.balancer, func(_ partKey, b *partBalancer) bool { return b.update != s.updates })
+	if len(s.balancers) > 2*present+maxSpare {
+		maps.DeleteFunc(s.balancers, func(_ partKey, b *partBalancer) bool { return b.update != s.updates })
 	}
 }
