@@ -49,8 +49,9 @@ func NewLimiter(l Limit) (*Limiter, error) {
 // Slot is the place of one call. It is a value; the zero Slot does nothing.
 type Slot struct {
 	limiter *Limiter
-	// excess marks a call that only Observe let through.
-	excess bool
+	// excess marks a call that only Observe let through, waited one that had
+	// to wait.
+	excess, waited bool
 }
 
 // Release gives the place back. It must be called once; once too often is
@@ -61,6 +62,10 @@ func (s Slot) Release() {
 		s.limiter.release()
 	}
 }
+
+// Waited reports whether the call had to wait for its place, so that what it
+// knew of the time is old.
+func (s Slot) Waited() bool { return s.waited }
 
 // Succeeded says that the call succeeded. It counts under Observe only.
 func (s Slot) Succeeded() {
@@ -89,7 +94,7 @@ func (l *Limiter) Acquire(ctx context.Context) (Slot, error) {
 			return Slot{}, err
 		}
 	}
-	return Slot{limiter: l}, nil
+	return Slot{limiter: l, waited: w != nil}, nil
 }
 
 // enter takes a place if there is one and nobody waits.
