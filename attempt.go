@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/internal/body"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -25,14 +26,22 @@ type attempt struct {
 	call   *Call
 	prev   *attempt
 	target *target
-	// observer is the balancer that picked, if it wants to learn.
+	// observer is the balancer that picked, if it wants to learn; feeds judge
+	// the endpoint.
 	observer balancer.Observer
-	n        int
-	start    time.Time // when the endpoint was picked
-	req      http.Request
-	upload   upload
-	hint     [1]string // the values of the header that the mesh writes
-	resp     *http.Response
+	feeds    *feeds
+	// permit and slot are of the service, own is of the endpoint. trial says
+	// which holds of the endpoint the attempt tries.
+	permit, own breaker.Permit
+	slot        breaker.Slot
+	trial       trial
+	judged      bool
+	n           int
+	start       time.Time // when the endpoint was picked
+	req         http.Request
+	upload      upload
+	hint        [1]string // the values of the header that the mesh writes
+	resp        *http.Response
 	// out is the judgement at the headers, bodyErr what ended the body.
 	out     outcome.Outcome
 	bodyErr error
@@ -51,7 +60,19 @@ var errBadURL = errors.New("the URL has a control character")
 var errNoResponse = errors.New("attempt middleware returned neither a response nor an error")
 
 // Release implements retry.Try: the attempt is not made.
-func (a *attempt) Release() { a.target.end() }
+func (a *attempt) Release() {
+	a.free()
+	a.target.end()
+}
+
+// free gives back the permits. What was judged has told them so already.
+func (a *attempt) free() {
+	a.slot.Release()
+	if !a.judged {
+		a.permit.Release()
+		a.feeds.unclaim(a.trial, a.own)
+	}
+}
 
 // Send implements retry.Try: it makes the attempt and accounts for it at the
 // headers. It comes after Prepare; what belongs to the end of the body is in
@@ -75,6 +96,7 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 			return
 		}
 		// There is no body to follow, or code plugged into the mesh panicked.
+		a.free()
 		a.target.end()
 		if a.resp != nil && a.resp.Body != nil {
 			_ = a.resp.Body.Close()
@@ -257,6 +279,7 @@ func (a *attempt) BodyEnd(err error) {
 	a.bodyErr = retry.Cause(a.req.Context(), err)
 	defer func() {
 		// Also when code plugged into the mesh panicked.
+		a.free()
 		a.target.end()
 		a.settle(ended)
 	}()
@@ -287,5 +310,8 @@ func (a *attempt) report(resp *http.Response, now time.Time) bool {
 		return false
 	}
 	a.target.control.Report(r, now)
+	if r.Leaving && a.feeds.leaving.announce(now) {
+		a.call.dest.service.look()
+	}
 	return true
 }

@@ -214,7 +214,7 @@ func (c *Call) fail(cause error) error {
 	e := &Error{Err: cause}
 	if own, ok := cause.(*Error); !ok {
 		e.Reason = c.reason(cause)
-	} else if e.Reason = own.Reason; own.Service == "" && own.Route == "" {
+	} else if e.Reason, e.RetryAfter = own.Reason, own.RetryAfter; own.Service == "" && own.Route == "" {
 		// The mesh refused; an Error that says more is that of another mesh.
 		e.Err = own.Err
 	}

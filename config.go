@@ -6,11 +6,9 @@ import (
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/discovery"
-	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/mirror"
 	"github.com/tulle-mesh/tulle/outcome"
-	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
 )
 
@@ -28,6 +26,9 @@ type Config struct {
 	// RefuseUnknownHosts, when present, refuses calls to hosts that neither
 	// a service nor a route knows. Absent, they pass through untouched.
 	RefuseUnknownHosts *RefuseUnknownHosts
+	// Region and Zone say where this process runs, in the words that
+	// discovery uses for endpoints. They matter to Service.Spread only.
+	Region, Zone string
 }
 
 // Service is a named destination and the endpoints behind it.
@@ -42,6 +43,9 @@ type Service struct {
 	Resolver discovery.Resolver
 	// Balancer chooses among the endpoints. Nil is balancer.LeastRequest{}.
 	Balancer balancer.Policy
+	// Spread divides calls over the priorities and zones that discovery
+	// gives to endpoints, before the Balancer chooses.
+	Spread balancer.Spread
 	// Key, when present, is what calls are told apart by for policies that
 	// hash, where the route has no Sticky.
 	Key *match.Key
@@ -136,20 +140,6 @@ type Connection struct {
 	IdleTimeout time.Duration `json:"idleTimeout,omitzero"`
 }
 
-// Policies are what a call is subject to. A nil or zero field is taken from
-// the next wider Policies: those of the route, then of the service, then of
-// the Config. What is set nowhere is off.
-type Policies struct {
-	// Timeout bounds the whole call, all its attempts and the body of its
-	// response. Zero is unset, negative is none.
-	Timeout time.Duration `json:"timeout,omitzero"`
-	// Retry repeats attempts that failed.
-	Retry *retry.Policy `json:"retry,omitzero"`
-	// Fault injects trouble, for seeing what it does. A response that it
-	// gives is marked by its Proxy-Status field.
-	Fault *fault.Policy `json:"fault,omitzero"`
-}
-
 // RefuseUnknownHosts is the policy that calls may go to known hosts only.
 type RefuseUnknownHosts struct {
 	// Mode is whether calls are refused or only counted.
@@ -200,11 +190,4 @@ type Destination struct {
 	// Weight is the share of the calls. Where all weights of a split are
 	// zero they are equal, elsewhere zero gets none.
 	Weight uint32 `json:"weight,omitzero"`
-}
-
-// Recommended returns the policies that we would run ourselves: two attempts
-// for what can safely be repeated, within a budget. Which time-out is right
-// only you can know.
-func Recommended() Policies {
-	return Policies{Retry: &retry.Policy{}}
 }

@@ -127,21 +127,6 @@ func (c CallCounts) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// String tells the policies in a line.
-func (p Policies) String() string {
-	var parts []string
-	if p.Timeout > 0 {
-		parts = append(parts, "timeout "+p.Timeout.String())
-	}
-	if r := p.Retry; r != nil && r.Effective().Attempts > 1 {
-		parts = append(parts, fmt.Sprintf("%d attempts (%s)", r.Effective().Attempts, r.Mode))
-	}
-	if len(parts) == 0 {
-		return "none"
-	}
-	return strings.Join(parts, ", ")
-}
-
 func ago(now, then time.Time) string { return now.Sub(then).Round(time.Second).String() }
 
 func label(service, subset string) string {

@@ -108,7 +108,7 @@ func (d *destination) explain(share float64) ExplainedDestination {
 		Service: d.service.name, Subset: d.subset.name, Share: share, Policies: d.policies.effective(),
 	}
 	g := d.subset.gen.Load()
-	for _, known := range g.usable {
+	for _, known := range g.usable() {
 		e.Endpoints = append(e.Endpoints, known.Addr())
 	}
 	if g.picker == nil {

@@ -82,8 +82,8 @@ func TestExplainForetells(t *testing.T) {
 		assert.Equal(w, outcome.UnknownHost, e.Answer)
 		_, e = ask("http://reviews/split", "")
 		assert.Equal(w, "reviews: route split (match 0)\n"+
-			"  75 % to reviews (v1), policies: 2 attempts (enforce)\n    one of 10.0.0.1:80\n"+
-			"  25 % to reviews (v2), policies: 2 attempts (enforce)\n    one of 10.0.0.2:80", e.String())
+			"  75 % to reviews (v1), policies: 2 attempts (enforce), outliers (enforce)\n    one of 10.0.0.1:80\n"+
+			"  25 % to reviews (v2), policies: 2 attempts (enforce), outliers (enforce)\n    one of 10.0.0.2:80", e.String())
 	})
 }
 

@@ -20,6 +20,31 @@ import (
 // proofs names for every field of a Config, wherever in it, a test that fails
 // if the field is ignored, as package directory and function.
 var proofs = [...]struct{ field, proof string }{
+	{"balancer.SlowStart.Aggression", "balancer:TestSpreadValidate"},
+	{"balancer.SlowStart.MinPercent", "balancer:TestSpreadValidate"},
+	{"balancer.SlowStart.Window", ".:TestSlowStartOfNewcomers"},
+	{"balancer.Spread.OverProvisioning", "balancer:TestCallsSpillOverPriorities"},
+	{"balancer.Spread.Panic", "balancer:TestPanicUsesWhatIsHeldForHealth"},
+	{"balancer.Spread.SlowStart", ".:TestSlowStartOfNewcomers"},
+	{"balancer.Spread.Strict", ".:TestRetriesLeaveThePriorityUnlessStrict"},
+	{"balancer.Spread.ZoneWeights", "balancer:TestWeightedZones"},
+	{"balancer.Spread.Zones", ".:TestCallsStayInTheZone"},
+	{"balancer.ZoneWeight.Weight", "balancer:TestWeightedZones"},
+	{"balancer.ZoneWeight.Zone", "balancer:TestWeightedZones"},
+	{"breaker.Limit.InFlight", ".:TestLimit"},
+	{"breaker.Limit.MaxWait", "breaker:TestMaxWait"},
+	{"breaker.Limit.Mode", ".:TestLimit"},
+	{"breaker.Limit.Waiting", ".:TestLimit"},
+	{"breaker.Policy.Consecutive", "breaker:TestConsecutive"},
+	{"breaker.Policy.FailureRate", "breaker:TestRateIsExact"},
+	{"breaker.Policy.HalfOpenCalls", "breaker:TestExactlyTheTrials"},
+	{"breaker.Policy.HalfOpenFor", "breaker:TestGuards"},
+	{"breaker.Policy.MinCalls", "breaker:TestRateNeedsVolumeInTheWindow"},
+	{"breaker.Policy.Mode", ".:TestBreakerObserved"},
+	{"breaker.Policy.OpenFor", "breaker:TestRetryAfterIsWhatRemains"},
+	{"breaker.Policy.SlowCall", ".:TestBreakerOfAnEndpoint"},
+	{"breaker.Policy.SlowRate", "breaker:TestSlowCalls"},
+	{"breaker.Policy.Window", "breaker:TestRateNeedsVolumeInTheWindow"},
 	{"fault.Abort.Percent", "fault:TestShares"},
 	{"fault.Abort.Reset", ".:TestFaultsOfAttempts"},
 	{"fault.Abort.Status", ".:TestFaultsOfCalls"},
@@ -30,6 +55,28 @@ var proofs = [...]struct{ field, proof string }{
 	{"fault.Policy.Match", ".:TestFaultsOfCalls"},
 	{"fault.Policy.Mode", ".:TestFaultsOfCalls"},
 	{"fault.Policy.PerAttempt", ".:TestFaultsOfAttempts"},
+	{"health.Outliers.BaseEjectionTime", "health:TestEjectionsGrow"},
+	{"health.Outliers.Consecutive5xx", "health:TestRunsOfFailures"},
+	{"health.Outliers.ConsecutiveGatewayFailure", "health:TestRunsOfFailures"},
+	{"health.Outliers.ConsecutiveLocalOriginFailure", "health:TestRunsOfFailures"},
+	{"health.Outliers.MaxEjectionPercent", "health:TestCapWorksForFew"},
+	{"health.Outliers.MaxEjectionTime", "health:TestEjectionsGrow"},
+	{"health.Outliers.Mode", ".:TestOutliersObserved"},
+	{"health.Outliers.Ramp", ".:TestOutlierIsEjectedAndComesBack"},
+	{"health.Outliers.SuccessRateMinimumHosts", "health:TestWhoIsCompared"},
+	{"health.Outliers.SuccessRateRequestVolume", "health:TestWhoIsCompared"},
+	{"health.Probe.HealthyThreshold", "health:TestThresholds"},
+	{"health.Probe.Host", "health:TestHTTPProbes"},
+	{"health.Probe.Interval", "health:TestPlansAreKeptWhateverAnAnswerTakes"},
+	{"health.Probe.Method", "health:TestHTTPProbes"},
+	{"health.Probe.Mode", ".:TestProbesLeaveOutWhatFailsThem"},
+	{"health.Probe.Path", ".:TestProbesLeaveOutWhatFailsThem"},
+	{"health.Probe.Port", "health:TestProbeAddr"},
+	{"health.Probe.Statuses", "health:TestHTTPProbes"},
+	{"health.Probe.Timeout", "health:TestTheTimeoutIsForEverything"},
+	{"health.Probe.UnhealthyThreshold", "health:TestThresholds"},
+	{"health.StatusRange.From", "health:TestHTTPProbes"},
+	{"health.StatusRange.To", "health:TestHTTPProbes"},
 	{"match.Key.Cookie", "match:TestKeyHash"},
 	{"match.Key.Header", ".:TestSplitIsStickyByKey"},
 	{"match.Key.Principal", "match:TestKeyHash"},
@@ -95,8 +142,10 @@ var proofs = [...]struct{ field, proof string }{
 	{"routing.Rewrite.Prefix", ".:TestFiltersOnTheWay"},
 	{"tulle.Config.Policies", ".:TestPoliciesAreInheritedFieldByField"},
 	{"tulle.Config.RefuseUnknownHosts", ".:TestUnknownHostsAreRefusedOrCounted"},
+	{"tulle.Config.Region", ".:TestCallsStayInTheZone"},
 	{"tulle.Config.Routes", ".:TestRequestRouting"},
 	{"tulle.Config.Services", ".:TestHostsOfAService"},
+	{"tulle.Config.Zone", ".:TestCallsStayInTheZone"},
 	{"tulle.Connection.ConnectTimeout", ".:TestConnectionLimits"},
 	{"tulle.Connection.IdleTimeout", ".:TestIdleConnections"},
 	{"tulle.Connection.MaxIdle", ".:TestIdleConnections"},
@@ -107,7 +156,12 @@ var proofs = [...]struct{ field, proof string }{
 	{"tulle.Mirror.Policy", ".:TestCallsAreMirrored"},
 	{"tulle.Mirror.Service", ".:TestCallsAreMirrored"},
 	{"tulle.Mirror.Subset", ".:TestMirrorToASubset"},
+	{"tulle.Policies.Breaker", ".:TestBreakerOfAService"},
+	{"tulle.Policies.EndpointBreaker", ".:TestBreakerOfAnEndpoint"},
 	{"tulle.Policies.Fault", ".:TestFaultsAreKeptAndInherited"},
+	{"tulle.Policies.Limit", ".:TestLimit"},
+	{"tulle.Policies.Outliers", ".:TestOutlierIsEjectedAndComesBack"},
+	{"tulle.Policies.Probe", ".:TestProbesLeaveOutWhatFailsThem"},
 	{"tulle.Policies.Retry", ".:TestPoliciesAreInheritedFieldByField"},
 	{"tulle.Policies.Timeout", ".:TestErrorsSayWhatWhereAndWhy"},
 	{"tulle.RefuseUnknownHosts.Mode", ".:TestUnknownHostsAreRefusedOrCounted"},
@@ -129,6 +183,7 @@ var proofs = [...]struct{ field, proof string }{
 	{"tulle.Service.Policies", ".:TestPoliciesAreInheritedFieldByField"},
 	{"tulle.Service.Protocol", ".:TestProtocols"},
 	{"tulle.Service.Resolver", ".:TestHostsOfAService"},
+	{"tulle.Service.Spread", ".:TestCallsStayInTheZone"},
 	{"tulle.Service.Subsets", ".:TestRequestRouting"},
 	{"tulle.Service.TLS", ".:TestTLS"},
 	{"tulle.Subset.Labels", ".:TestRequestRouting"},
@@ -150,17 +205,17 @@ func TestEveryFieldHasAProof(t *testing.T) {
 	walk(reflect.TypeFor[tulle.Config](), map[reflect.Type]bool{}, func(field string) { want = append(want, field) })
 	slices.Sort(want)
 	for _, field := range want {
-		assert.Contains(t, have, field, "a field without a proof")
+		assert.NotEmpty(t, have[field], "field %s has no proof", field)
 	}
 	tests := map[string][]string{}
 	for field, proof := range have {
-		assert.Contains(t, want, field, "a proof of a field that is not there")
+		assert.True(t, slices.Contains(want, field), "a proof of %s, which is not there", field)
 		dir, name, ok := strings.Cut(proof, ":")
 		require.True(t, ok, proof)
 		if tests[dir] == nil {
 			tests[dir] = testsIn(t, dir)
 		}
-		assert.Contains(t, tests[dir], name, "the proof of %s", field)
+		assert.True(t, slices.Contains(tests[dir], name), "%s is not there, the proof of %s", proof, field)
 	}
 }
 

@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
 // Hooks are functions that a mesh tells what happened; nil ones are skipped.
-// They are called on the goroutine of the call, by many at once, with no lock
-// held and after everything has been accounted for. They must not block.
+// Where they do not say otherwise they are called on the goroutine of the call,
+// by many at once, with no lock held and after everything has been accounted
+// for, and must not block.
 type Hooks struct {
 	// AttemptDone is called once for each attempt, when its response headers
 	// came or can no longer come.
@@ -17,6 +19,12 @@ type Hooks struct {
 	// CallDone is called once for each call to a service and for each that a
 	// route answers, when the body of its response has ended or it has failed.
 	CallDone func(CallDone)
+	// BreakerChanged is called when a breaker, of a service or an endpoint,
+	// opens and when it closes again: once each for an incident, however
+	// often it tries in between. Unlike the others it is called on a goroutine
+	// of its own, one event after the other. If it is nil, the mesh writes a
+	// line to its log, at level WARN for a breaker that opens.
+	BreakerChanged func(breaker.Event)
 }
 
 // AttemptDone describes an attempt at its response headers.
@@ -59,6 +67,8 @@ func (h Hooks) and(o Hooks) Hooks {
 	return Hooks{
 		AttemptDone: both(h.AttemptDone, o.AttemptDone),
 		CallDone:    both(h.CallDone, o.CallDone),
+
+		BreakerChanged: both(h.BreakerChanged, o.BreakerChanged),
 	}
 }
 

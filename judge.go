@@ -28,6 +28,7 @@ func (a *attempt) judge(resp *http.Response, err error) {
 			c.dest.service.latency.Record(r.Latency, now)
 		}
 		a.observe(r)
+		a.judged = true
 	}
 	if hook := c.mesh.options.hooks.AttemptDone; hook != nil {
 		hook(AttemptDone{Call: c, Attempt: a.n, Endpoint: a.target.Addr(), Result: r, Err: err})
@@ -51,7 +52,15 @@ func (a *attempt) judgeEnd() {
 	a.observe(outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true})
 }
 
+// observe passes a result on to the balancer and to those who judge.
 func (a *attempt) observe(r outcome.Result) {
+	a.permit.Done(r)
+	if r.Class == outcome.Success && !r.Late {
+		a.slot.Succeeded()
+	}
+	if a.feeds.observe(r, a.own, a.trial) {
+		a.call.dest.service.look()
+	}
 	if a.observer != nil {
 		a.observer.Observe(a.target.Endpoint, r)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
@@ -24,9 +25,13 @@ type Mesh struct {
 	// applied counts configurations, lastApply is when the present one came.
 	applied   atomic.Uint64
 	lastApply atomic.Pointer[time.Time]
+	// prober asks endpoints whether they work, of all services.
+	prober *health.Prober
+	alerts alerts
 	// passed counts calls to unknown hosts that went through, refused those
-	// that did not or, under Observe, would not have.
-	passed, refused atomic.Uint64
+	// that did not or, under Observe, would not have. missed counts those of
+	// the latter that went well.
+	passed, refused, missed atomic.Uint64
 
 	closing atomic.Bool
 	// idle gets a word when a service has no active calls left while the
@@ -48,7 +53,11 @@ func New(c Config, opts ...Option) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Mesh{options: o, started: time.Now(), idle: make(chan struct{}, 1), shutting: make(chan struct{}, 1)}
+	m := &Mesh{
+		options: o, started: time.Now(), idle: make(chan struct{}, 1), shutting: make(chan struct{}, 1),
+		prober: health.NewProber(health.ProberOptions{Draw: o.draw}),
+		alerts: alerts{logger: o.logger, listen: o.hooks.BreakerChanged},
+	}
 	if len(o.middleware) > 0 {
 		m.around = chain(o.middleware, spine{m})
 	}
@@ -88,7 +97,7 @@ func (m *Mesh) apply(c Config) (reports []func(), err error) {
 	services, added := m.services(c, was)
 	drafts := make(map[string]map[string]*subset, len(services))
 	for i := range c.Services {
-		drafts[c.Services[i].Name] = services[c.Services[i].Name].draft(c.Services[i].spec())
+		drafts[c.Services[i].Name] = services[c.Services[i].Name].draft(c.Services[i].spec(&c))
 	}
 	next, err := compile(c, services, drafts, was)
 	if err != nil {
@@ -105,7 +114,7 @@ func (m *Mesh) apply(c Config) (reports []func(), err error) {
 				dropped = append(dropped, sub)
 			}
 		}
-		reports = append(reports, s.commit(c.Services[i].spec(), drafts[s.name])...)
+		reports = append(reports, s.commit(c.Services[i].spec(&c), drafts[s.name])...)
 	}
 	m.plan.Store(next)
 	now := time.Now()
@@ -129,7 +138,7 @@ func (m *Mesh) services(c Config, was *plan) (all map[string]*service, added []*
 			all[name] = was.services[name]
 			continue
 		}
-		all[name] = newService(name, &m.options, time.Now())
+		all[name] = newService(name, m, time.Now())
 		added = append(added, all[name])
 	}
 	return all, added
@@ -216,6 +225,10 @@ func (m *Mesh) Shutdown(ctx context.Context) error {
 		if waited := s.wait(ctx); err == nil {
 			err = waited
 		}
+	}
+	m.prober.Close()
+	if waited := m.alerts.wait(ctx); err == nil {
+		err = waited
 	}
 	return err
 }

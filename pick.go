@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
+	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
@@ -37,22 +39,31 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	} else if n > 1 || c.entered.Load() {
 		now = time.Now()
 	}
-	picked, observer, now, err := c.pick(ctx, n, now)
-	if err != nil {
-		return nil, err
-	}
 	a := &c.first
 	if n > 1 {
 		a = new(attempt)
 	}
-	a.call, a.n, a.target, a.observer, a.start, a.prev = c, n, picked, observer, now, c.last
-	c.last = a
+	a.call, a.n, a.start = c, n, now
+	if err := a.admit(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.pick(ctx); err != nil {
+		a.free()
+		return nil, err
+	}
+	a.prev, c.last = c.last, a
+	c.avoid(a.target.Endpoint)
+	a.target.control.Begin()
+	return a, nil
+}
+
+// avoid lets no further attempt of the call go to an endpoint if there is
+// another.
+func (c *Call) avoid(e *endpoint.Endpoint) {
 	if c.tried == nil {
 		c.tried = c.triedBuf[:0]
 	}
-	c.tried = append(c.tried, picked.Endpoint)
-	picked.control.Begin()
-	return a, nil
+	c.tried = append(c.tried, e)
 }
 
 // aborted is what the loop returns of a call that a fault ends.
@@ -60,31 +71,123 @@ type aborted struct{ *fault.Abort }
 
 func (*aborted) Error() string { return "injected fault" }
 
-// pick chooses a target and says who chose and when. The first attempt waits for one
-// while there is nothing to pick; a further one does not, for there is a
-// result to return.
-func (c *Call) pick(ctx context.Context, n int, now time.Time) (*target, balancer.Observer, time.Time, error) {
-	q := balancer.Query{Now: now, Draw: c.mesh.options.draw(), Attempt: n, Avoid: c.tried}
+// admit takes the permits of the service: that of its breaker first, which
+// refuses without a wait. It comes before the pick, which would be old by the
+// time that a place is free.
+func (a *attempt) admit(ctx context.Context) error {
+	c := a.call
+	if b := c.dest.breaker; b != nil {
+		if c.mirrored {
+			// A copy goes where calls would, and decides nothing.
+			if b.State() != breaker.Closed && c.dest.policies.Breaker.Mode == outcome.Enforce {
+				return &Error{Reason: outcome.BreakerOpen, RetryAfter: b.RetryAfter(a.start)}
+			}
+		} else {
+			permit, err := b.Allow(a.start)
+			if refused, ok := errors.AsType[*breaker.OpenError](err); ok {
+				return &Error{Reason: outcome.BreakerOpen, RetryAfter: refused.RetryAfter, Err: err}
+			}
+			a.permit = permit
+		}
+	}
+	if l := c.dest.limiter; l != nil && !c.mirrored {
+		slot, err := l.Acquire(ctx)
+		if err != nil {
+			a.permit.Release()
+			a.permit = breaker.Permit{}
+			return c.refuse(outcome.LimitReached, err)
+		}
+		if a.slot = slot; a.slot.Waited() {
+			a.start = time.Now()
+		}
+	}
+	return nil
+}
+
+// refuse returns the error of a call that could not go on, for a reason
+// unless the caller has left.
+func (c *Call) refuse(reason outcome.Reason, err error) error {
+	if errors.Is(c.in.Context().Err(), context.Canceled) || cancelled(c.in) {
+		reason = outcome.Cancelled
+	}
+	return &Error{Reason: reason, Err: err}
+}
+
+// pick chooses a target and notes who chose and when. The first attempt waits
+// for one while there is nothing to pick; a further one does not, for there is
+// a result to return.
+func (a *attempt) pick(ctx context.Context) error {
+	c := a.call
+	q := balancer.Query{Now: a.start, Draw: c.mesh.options.draw(), Attempt: a.n, Avoid: c.tried}
 	if q.Hash, q.HasHash = hash(c.route.sticky, c.in); !q.HasHash {
 		q.Hash, q.HasHash = hash(c.dest.key, c.in)
 	}
 	for {
 		g := c.dest.subset.gen.Load()
-		if g.picker != nil {
-			if t := g.targets[g.picker.Pick(q)]; t != nil {
-				return t, g.observer, q.Now, nil
-			}
+		a.observer = g.observer
+		if a.try(g, q.Now) {
+			a.start = q.Now
+			return nil
 		}
-		if err := c.wait(ctx, n, g); err != nil {
-			reason := outcome.NoEndpoint
-			if errors.Is(c.in.Context().Err(), context.Canceled) || cancelled(c.in) {
-				reason = outcome.Cancelled
+		for picked := range maxRepicks + 1 {
+			var t *target
+			if g.picker != nil {
+				t = g.targets[g.picker.Pick(q)]
 			}
-			return nil, nil, now, &Error{Reason: reason, Err: err}
+			if t == nil {
+				break
+			}
+			a.target, a.feeds = t, t.feeds.Load()
+			if a.permitted(q.Now, picked == maxRepicks) {
+				a.start = q.Now
+				return nil
+			}
+			c.avoid(t.Endpoint)
+			q.Avoid = c.tried
+		}
+		if err := c.wait(ctx, a.n, g); err != nil {
+			return c.refuse(outcome.NoEndpoint, err)
 		}
 		q.Now = time.Now()
 	}
 }
+
+// maxRepicks is how often an attempt picks again because the breaker of the
+// endpoint refuses.
+const maxRepicks = 2
+
+// permitted takes the permit of the picked endpoint's own breaker. Should that
+// have opened a moment ago, another endpoint is picked; where there is none the
+// attempt goes on without a permit, for only the service's breaker refuses.
+func (a *attempt) permitted(now time.Time, last bool) bool {
+	if a.feeds.breaker == nil || a.call.mirrored {
+		return true
+	}
+	permit, err := a.feeds.breaker.Allow(now)
+	if a.own = permit; err != nil {
+		a.own = breaker.Permit{}
+	}
+	return err == nil || last
+}
+
+// try makes the attempt the trial of an endpoint that is left out and due, if
+// there is one. Copies are no trials, and no call is one twice.
+func (a *attempt) try(g *generation, now time.Time) bool {
+	if len(g.trials) == 0 || a.n > 1 || a.call.mirrored {
+		return false
+	}
+	for _, t := range g.trials {
+		if f, of, own, ok := t.claim(now, repeatable(a.call.in.Method)); ok {
+			a.target, a.feeds, a.trial, a.own = t, f, of, own
+			return true
+		}
+	}
+	return false
+}
+
+// dueAgain is how long a call waits at least before it looks for a trial once
+// more, which others may have claimed.
+const dueAgain = 10 * time.Millisecond
 
 var errNoWait = errors.New("waited as long as the service allows")
 
@@ -94,14 +197,21 @@ func (c *Call) wait(ctx context.Context, n int, g *generation) error {
 	if n > 1 || limit < 0 || g.superseded == nil {
 		return g.why()
 	}
-	var late <-chan time.Time
+	var late, due <-chan time.Time
 	if limit > 0 {
 		timer := time.NewTimer(limit - min(limit, time.Since(c.start)))
 		defer timer.Stop()
 		late = timer.C
 	}
+	if at := g.due(); !at.IsZero() {
+		timer := time.NewTimer(max(time.Until(at), dueAgain))
+		defer timer.Stop()
+		due = timer.C
+	}
 	select {
 	case <-g.superseded:
+		return nil
+	case <-due:
 		return nil
 	case <-late:
 		return fmt.Errorf("%w; %w", g.why(), errNoWait)

@@ -7,10 +7,12 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/internal/xxh64"
 	"github.com/tulle-mesh/tulle/match"
@@ -34,7 +36,10 @@ type plan struct {
 	// drafts has the subsets of each service.
 	drafts  map[string]map[string]*subset
 	budgets map[budgetKey]*retry.Budget
-	refuse  *RefuseUnknownHosts
+	// breakers and limiters are shared as budgets are.
+	breakers map[breakerKey]*breaker.Breaker
+	limiters map[limiterKey]*breaker.Limiter
+	refuse   *RefuseUnknownHosts
 	// own has the destination of each service by its hosts.
 	own map[string]*destination
 	// made has destinations and their like already made for this plan.
@@ -50,6 +55,16 @@ type budgetKey struct {
 	service string
 	mode    outcome.Mode
 	policy  retry.BudgetPolicy
+}
+
+type breakerKey struct {
+	service string
+	policy  breaker.Policy
+}
+
+type limiterKey struct {
+	service string
+	limit   breaker.Limit
 }
 
 // policiesKey is a Policies for looking things up by.
@@ -92,15 +107,18 @@ type destination struct {
 	maxWait  time.Duration
 	external bool
 	// traced says that time-outs while dialling are told from others.
-	traced bool
-	fault  *fault.Injector
+	traced  bool
+	fault   *fault.Injector
+	breaker *breaker.Breaker // nil without
+	limiter *breaker.Limiter // nil without
 }
 
 // compile makes a plan of a configuration. It changes nothing that is live.
 func compile(c Config, services map[string]*service, drafts map[string]map[string]*subset, was *plan) (*plan, error) {
 	p := &plan{
 		config: c, services: services, drafts: drafts, refuse: c.RefuseUnknownHosts, byName: map[string]*route{},
-		budgets: map[budgetKey]*retry.Budget{}, own: map[string]*destination{}, made: map[destinationKey]*destination{},
+		budgets: map[budgetKey]*retry.Budget{}, breakers: map[breakerKey]*breaker.Breaker{},
+		limiters: map[limiterKey]*breaker.Limiter{}, own: map[string]*destination{}, made: map[destinationKey]*destination{},
 		byHost: map[policiesKey]map[*service][]*destination{}, injectors: map[*fault.Policy]*fault.Injector{},
 	}
 	if was == nil {
@@ -250,6 +268,16 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 		}
 		d.traced = d.traced && !d.fault.PerAttempt()
 	}
+	if policies.Breaker != nil {
+		if d.breaker, err = p.breaker(breakerKey{c.Name, policies.Breaker.Effective()}, s, was); err != nil {
+			return nil, fmt.Errorf("breaker: %w", err)
+		}
+	}
+	if policies.Limit != nil {
+		if d.limiter, err = p.limiter(limiterKey{c.Name, policies.Limit.Effective()}, was); err != nil {
+			return nil, fmt.Errorf("limit: %w", err)
+		}
+	}
 	p.made[key] = d
 	return d, nil
 }
@@ -282,6 +310,28 @@ func (p *plan) budget(key budgetKey, was *plan) *retry.Budget {
 	return p.budgets[key]
 }
 
+// breaker returns the one breaker of calls to a service under a policy, kept
+// across configurations.
+func (p *plan) breaker(key breakerKey, s *service, was *plan) (_ *breaker.Breaker, err error) {
+	if p.breakers[key] == nil {
+		if p.breakers[key] = was.breakers[key]; p.breakers[key] == nil {
+			p.breakers[key], err = breaker.New(key.policy, breaker.Options{Service: key.service, Draw: s.options.draw, OnEvent: s.tell})
+		}
+	}
+	return p.breakers[key], err
+}
+
+// limiter returns the one limiter of calls to a service under a limit, kept
+// across configurations.
+func (p *plan) limiter(key limiterKey, was *plan) (_ *breaker.Limiter, err error) {
+	if p.limiters[key] == nil {
+		if p.limiters[key] = was.limiters[key]; p.limiters[key] == nil {
+			p.limiters[key], err = breaker.NewLimiter(key.limit)
+		}
+	}
+	return p.limiters[key], err
+}
+
 // callsOf returns what was counted for a destination like d on the route.
 func (r *route) callsOf(d *destination) *atomic.Uint64 {
 	if r != nil {
@@ -295,8 +345,22 @@ func (r *route) callsOf(d *destination) *atomic.Uint64 {
 }
 
 // spec returns what of a Service concerns its endpoints.
-func (s *Service) spec() spec {
-	return spec{resolver: s.Resolver, policy: s.balancer(), subsets: s.Subsets, wire: s.wire()}
+func (s *Service) spec(c *Config) spec {
+	p := s.Policies.or(c.Policies)
+	return spec{
+		resolver: s.Resolver, policy: s.balancer(), spread: s.Spread, region: c.Region, zone: c.Zone, subsets: s.Subsets,
+		wire: s.wire(), host: s.host(), asked: asked{p.Outliers, p.EndpointBreaker, p.Probe},
+	}
+}
+
+// host returns the name that probes call the service by: that of calls.
+func (s *Service) host() string {
+	for _, h := range s.hosts() {
+		if !strings.HasPrefix(h, "*") {
+			return h
+		}
+	}
+	return s.Name
 }
 
 func (s *Service) balancer() balancer.Policy {
@@ -337,6 +401,7 @@ func (c Config) clone() Config {
 			s.TLS = &t
 		}
 		s.Key = clonePtr(s.Key)
+		s.Spread.ZoneWeights = slices.Clone(s.Spread.ZoneWeights)
 		s.Policies = policies.of(s.Policies)
 	}
 	c.Routes = slices.Clone(c.Routes)
@@ -351,39 +416,6 @@ func (c Config) clone() Config {
 	c.Policies = policies.of(c.Policies)
 	c.RefuseUnknownHosts = clonePtr(c.RefuseUnknownHosts)
 	return c
-}
-
-// policyClones are the copies of one Config: a policy that is used in several
-// places stays one.
-type policyClones map[any]any
-
-func (all policyClones) of(p Policies) Policies {
-	c := p.clone()
-	if p.Retry != nil {
-		if one, ok := all[p.Retry].(*retry.Policy); ok {
-			c.Retry = one
-		}
-		all[p.Retry] = c.Retry
-	}
-	if p.Fault != nil {
-		if one, ok := all[p.Fault].(*fault.Policy); ok {
-			c.Fault = one
-		}
-		all[p.Fault] = c.Fault
-	}
-	return c
-}
-
-func (p Policies) clone() Policies {
-	if p.Retry = clonePtr(p.Retry); p.Retry != nil {
-		p.Retry.Statuses = slices.Clone(p.Retry.Statuses)
-		p.Retry.On = slices.Clone(p.Retry.On)
-	}
-	if p.Fault = clonePtr(p.Fault); p.Fault != nil {
-		p.Fault.Match = cloneMatches(p.Fault.Match)
-		p.Fault.Delay, p.Fault.Abort = clonePtr(p.Fault.Delay), clonePtr(p.Fault.Abort)
-	}
-	return p
 }
 
 func cloneFilters(f routing.Filters) routing.Filters {

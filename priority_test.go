@@ -65,19 +65,22 @@ func TestTheBestPriorityIsPicked(t *testing.T) {
 	})
 }
 
-// A retry stays with the best priority too: the next one is for when these
-// are gone, not for when they fail once.
-func TestRetriesStayWithTheBestPriority(t *testing.T) {
-	inBubble(t, func(w *world) {
-		best := w.serve("10.0.0.1:80", tulletest.Step{Status: 503})
-		next := w.serve("10.0.0.2:80", tulletest.Step{})
-		src := newSource()
-		src.set(endpoint.Info{Addr: "10.0.0.1:80"}, endpoint.Info{Addr: "10.0.0.2:80", Priority: 1})
-		c := from(src)
-		c.Policies.Retry = &retry.Policy{}
-		m := w.mesh(c)
-		require.Equal(w, 503, w.get(m, "http://reviews/").status)
-		assert.Equal(w, 2, best.Count())
-		assert.Zero(w, next.Count())
-	})
+// A retry goes to the next priority where the best one has no other endpoint,
+// unless that is strict.
+func TestRetriesLeaveThePriorityUnlessStrict(t *testing.T) {
+	for strict, want := range map[bool]int{false: 200, true: 503} {
+		inBubble(t, func(w *world) {
+			best := w.serve("10.0.0.1:80", tulletest.Step{Status: 503})
+			next := w.serve("10.0.0.2:80", tulletest.Step{})
+			src := newSource()
+			src.set(endpoint.Info{Addr: "10.0.0.1:80"}, endpoint.Info{Addr: "10.0.0.2:80", Priority: 1})
+			c := from(src)
+			c.Services[0].Spread.Strict = strict
+			c.Policies.Retry = &retry.Policy{}
+			m := w.mesh(c)
+			require.Equal(w, want, w.get(m, "http://reviews/").status)
+			assert.Equal(w, 2, best.Count()+next.Count())
+			assert.Equal(w, strict, next.Count() == 0)
+		})
+	}
 }

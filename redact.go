@@ -53,11 +53,3 @@ func redactMatches(matches []match.Request) []match.Request {
 	}
 	return matches
 }
-
-func (p Policies) redacted() Policies {
-	p = p.clone()
-	if p.Fault != nil {
-		p.Fault.Match = redactMatches(p.Fault.Match)
-	}
-	return p
-}

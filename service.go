@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/internal/histogram"
 	"github.com/tulle-mesh/tulle/retry"
 )
@@ -22,17 +24,22 @@ import (
 type service struct {
 	name    string
 	options *options
+	prober  *health.Prober
+	// tell is told of the incidents of the endpoints' breakers.
+	tell    func(breaker.Event)
 	stats   stats
 	retries retry.Counters
 	// latency is of attempts, to their headers.
 	latency *histogram.Histogram
 	// view is what is there now, for those who only look.
 	view atomic.Pointer[view]
-	// kick asks for new generations; many asks become one.
-	kick chan struct{}
-	ctx  context.Context // of all that runs for the service
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	// kick asks for new generations; many asks become one. stale is set when
+	// the feeds of endpoints have something new to say.
+	kick  chan struct{}
+	stale atomic.Bool
+	ctx   context.Context // of all that runs for the service
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
 	// ended is closed when nothing runs any more for the closed service.
 	ended chan struct{}
 
@@ -42,14 +49,23 @@ type service struct {
 	mu      sync.Mutex
 	spec    spec
 	members map[string]*target
+	// detector compares the members with each other, as detecting says. Both
+	// are nil without Outliers.
+	detector  *health.Detector
+	detecting *health.Outliers
 }
 
 // spec is what of a Service concerns its endpoints. The rest is in the plan.
 type spec struct {
 	resolver discovery.Resolver
 	policy   balancer.Policy
+	spread   balancer.Spread
+	region   string // of this process, as zone is
+	zone     string
 	subsets  []Subset
 	wire     *wire
+	host     string // of HTTP probes
+	asked    asked
 }
 
 // view is a service at one moment, immutable.
@@ -59,10 +75,10 @@ type view struct {
 	subsets map[string]*subset
 }
 
-func newService(name string, o *options, now time.Time) *service {
+func newService(name string, m *Mesh, now time.Time) *service {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &service{
-		name: name, options: o, latency: histogram.New(now),
+		name: name, options: &m.options, prober: m.prober, tell: m.alerts.add, latency: histogram.New(now),
 		kick: make(chan struct{}, 1), ctx: ctx, stop: stop, ended: make(chan struct{}),
 		members: map[string]*target{},
 	}
@@ -104,13 +120,13 @@ func (s *service) commit(sp spec, subsets map[string]*subset) (reports []func())
 	s.spec = sp
 	if rewired {
 		for addr, t := range s.members {
-			s.members[addr] = newTarget(s.options, sp.wire, t.Endpoint, t.control)
+			s.members[addr] = newTarget(s.options, sp.wire, t.Endpoint, t.control, t.feeds.Load())
 			t.retire()
 		}
 	}
 	for _, c := range append([]Subset{{}}, sp.subsets...) {
-		subsets[c.Name].configure(c.Labels, sp.policy, func() balancer.Env {
-			return balancer.Env{Service: s.name, Subset: c.Name, Seed: s.options.draw()}
+		subsets[c.Name].configure(c.Labels, sp, func() balancer.Env {
+			return balancer.Env{Service: s.name, Subset: c.Name, Region: sp.region, Zone: sp.zone, Seed: s.options.draw()}
 		})
 	}
 	return s.buildLocked(now, true)
@@ -124,6 +140,12 @@ func (s *service) heard(infos []endpoint.Info, err, recovered error) {
 	case recovered != nil:
 		s.options.logger.Info("discovery recovered", "service", s.name, "endpoints", len(infos))
 	}
+	s.changed()
+}
+
+// look asks for a look at the feeds. It never blocks.
+func (s *service) look() {
+	s.stale.Store(true)
 	s.changed()
 }
 
@@ -155,26 +177,30 @@ func (s *service) build() []func() {
 	return s.buildLocked(&now, false)
 }
 
-// buildLocked takes over what discovery said and makes a generation of it
-// for every subset. If there is nothing new but trouble, pickers stay.
+// buildLocked takes over what discovery and the feeds said and makes a
+// generation of it for every subset. If there is nothing new but trouble,
+// pickers stay.
 func (s *service) buildLocked(v *view, anew bool) (reports []func()) {
 	infos, fresh, cause := v.watch.take()
-	if fresh {
-		reports = s.membersLocked(infos)
-	}
-	if !fresh && !anew {
+	if stale := s.stale.Swap(false); !fresh && !anew && !stale {
 		for _, sub := range v.subsets {
 			sub.blame(cause)
 		}
 		return nil
 	}
+	now := time.Now()
+	if fresh {
+		reports = s.membersLocked(infos, now)
+	}
 	v.members = slices.SortedFunc(maps.Values(s.members), func(a, b *target) int {
 		return cmp.Compare(a.Addr(), b.Addr())
 	})
+	s.equipLocked(v.members, now)
+	reports = append(reports, s.reconcileLocked(v.members, now)...)
 	// State is never behind the calls.
 	s.view.Store(v)
 	for _, sub := range v.subsets {
-		sub.rebuild(v.members, cause)
+		sub.rebuild(v.members, s.spec.asked.ramp(), cause, now)
 	}
 	if fresh {
 		v.watch.use()
@@ -185,8 +211,7 @@ func (s *service) buildLocked(v *view, anew bool) (reports []func()) {
 // membersLocked makes infos the members: those with a known address keep
 // their endpoint, those that are gone retire. An info that is not valid, or
 // has the address of one before it, is left out.
-func (s *service) membersLocked(infos []endpoint.Info) (reports []func()) {
-	now := time.Now()
+func (s *service) membersLocked(infos []endpoint.Info, now time.Time) (reports []func()) {
 	next := make(map[string]*target, len(infos))
 	for _, info := range infos {
 		if err := info.Validate(); err != nil {
@@ -201,7 +226,7 @@ func (s *service) membersLocked(infos []endpoint.Info) (reports []func()) {
 		t := s.members[info.Addr]
 		if t == nil {
 			e, c := endpoint.New(info, now)
-			t = newTarget(s.options, s.spec.wire, e, c)
+			t = newTarget(s.options, s.spec.wire, e, c, nil)
 		} else if !t.Info().Equal(info) {
 			t.control.SetInfo(info, now)
 		}
@@ -210,6 +235,7 @@ func (s *service) membersLocked(infos []endpoint.Info) (reports []func()) {
 	for addr, t := range s.members {
 		if next[addr] == nil {
 			t.control.Hold(endpoint.Removed, "discovery", now)
+			s.dismiss(t)
 			t.retire()
 		}
 	}
@@ -233,6 +259,7 @@ func (s *service) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.members {
+		s.dismiss(t)
 		t.retire()
 	}
 	if s.ctx.Err() == nil {

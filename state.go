@@ -10,8 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/mirror"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -54,23 +57,27 @@ type UnknownState struct {
 
 // ServiceState is the state of a service.
 type ServiceState struct {
-	Name       string        `json:"name"`
-	Hosts      []string      `json:"hosts"`
-	Protocol   Protocol      `json:"protocol"`
-	TLS        bool          `json:"tls,omitempty"`
-	ServerName string        `json:"serverName,omitempty"`
-	External   bool          `json:"external,omitempty"`
-	Balancer   string        `json:"balancer"`
-	Classifier string        `json:"classifier"`
-	Key        *match.Key    `json:"key,omitempty"`
-	Connection Connection    `json:"connection"`
-	MaxWait    time.Duration `json:"maxWait,omitempty"`
+	Name       string     `json:"name"`
+	Hosts      []string   `json:"hosts"`
+	Protocol   Protocol   `json:"protocol"`
+	TLS        bool       `json:"tls,omitempty"`
+	ServerName string     `json:"serverName,omitempty"`
+	External   bool       `json:"external,omitempty"`
+	Balancer   string     `json:"balancer"`
+	Classifier string     `json:"classifier"`
+	Key        *match.Key `json:"key,omitempty"`
+	// Spread is how calls are divided over priorities and zones.
+	Spread     balancer.Spread `json:"spread"`
+	Connection Connection      `json:"connection"`
+	MaxWait    time.Duration   `json:"maxWait,omitempty"`
 	// Policies are those of calls by the service's own name, after
 	// inheritance and with defaults filled in.
 	Policies Policies `json:"policies"`
 
 	// Discovery says how well the endpoints are known.
 	Discovery DiscoveryState `json:"discovery"`
+	// Parts are the priorities and zones that calls are divided over.
+	Parts []balancer.Part `json:"parts,omitempty"`
 	// Endpoints are in order of their addresses.
 	Endpoints []EndpointState `json:"endpoints"`
 	Subsets   []SubsetState   `json:"subsets,omitempty"`
@@ -85,6 +92,10 @@ type ServiceState struct {
 	// to retry with, one for each different policy.
 	Retries retry.Stats   `json:"retries"`
 	Budgets []BudgetState `json:"budgets,omitempty"`
+	// Breakers and Limits are those of the whole service, one for each
+	// different policy.
+	Breakers []BreakerState `json:"breakers,omitempty"`
+	Limits   []LimitState   `json:"limits,omitempty"`
 	// Faults counts injected ones, of all that the same policy is for.
 	Faults *fault.Stats `json:"faults,omitempty"`
 }
@@ -107,6 +118,7 @@ type SubsetState struct {
 	Labels    map[string]string `json:"labels"`
 	Endpoints int               `json:"endpoints"`
 	Available int               `json:"available"`
+	Parts     []balancer.Part   `json:"parts,omitempty"`
 }
 
 // EndpointState is the state of an endpoint.
@@ -129,6 +141,11 @@ type EndpointState struct {
 	Failed    uint64      `json:"failed"`
 	// Load is the last load report, nil if there was none.
 	Load *endpoint.Load `json:"load,omitempty"`
+	// Outliers, Breaker and Probe are what judges the endpoint, nil without
+	// the policy.
+	Outliers *OutlierState      `json:"outliers,omitempty"`
+	Breaker  *breaker.Stats     `json:"breaker,omitempty"`
+	Probe    *health.ProbeStats `json:"probe,omitempty"`
 }
 
 // HoldState is one cause that keeps an endpoint from being picked.
@@ -136,6 +153,30 @@ type HoldState struct {
 	Hold   endpoint.Hold `json:"hold"`
 	Reason string        `json:"reason"`
 	Since  time.Time     `json:"since"`
+	// Due is when a call may try whether the endpoint works again, zero for
+	// holds that calls cannot lift.
+	Due time.Time `json:"due,omitzero"`
+}
+
+// OutlierState is what outlier detection knows of an endpoint.
+type OutlierState struct {
+	// Out is true while the endpoint is ejected or, under Observe, would be.
+	Out bool `json:"out"`
+	health.OutlierStats
+}
+
+// BreakerState is the breaker of a service.
+type BreakerState struct {
+	Policy breaker.Policy `json:"policy"`
+	// RetryAfter is how long it still refuses.
+	RetryAfter time.Duration `json:"retryAfter,omitempty"`
+	breaker.Stats
+}
+
+// LimitState is a concurrency limit.
+type LimitState struct {
+	Limit breaker.Limit `json:"limit"`
+	breaker.LimitStats
 }
 
 // BudgetState is a retry budget.
@@ -201,6 +242,7 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	out := ServiceState{
 		Name: s.name, Hosts: slices.Clone(c.hosts()), Protocol: c.Protocol, TLS: c.TLS != nil, External: c.External,
 		Connection: c.Connection.withDefaults(), MaxWait: c.MaxWait,
+		Spread:   c.Spread.Effective(),
 		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()), Key: clonePtr(c.Key),
 		Policies: c.Policies.or(p.config.Policies).effective(),
 		Calls:    s.stats.snapshot(), Retries: s.retries.Stats(),
@@ -213,12 +255,14 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	v := s.view.Load()
 	out.Discovery = v.watch.state()
 	for _, t := range v.members {
-		out.Endpoints = append(out.Endpoints, stateOf(t.Endpoint))
+		out.Endpoints = append(out.Endpoints, t.state(now))
 	}
+	out.Parts = p.drafts[s.name][""].gen.Load().parts()
 	for _, sub := range c.Subsets {
 		g := p.drafts[s.name][sub.Name].gen.Load()
 		out.Subsets = append(out.Subsets, SubsetState{
 			Name: sub.Name, Labels: maps.Clone(sub.Labels), Endpoints: g.known, Available: g.known - g.held,
+			Parts: g.parts(),
 		})
 	}
 	for key, b := range p.budgets {
@@ -229,7 +273,31 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	slices.SortFunc(out.Budgets, func(a, b BudgetState) int {
 		return cmp.Or(cmp.Compare(a.Ratio, b.Ratio), cmp.Compare(a.MinPerSecond, b.MinPerSecond))
 	})
+	for key, b := range p.breakers {
+		if key.service == s.name {
+			out.Breakers = append(out.Breakers, BreakerState{key.policy, b.RetryAfter(now), b.Stats()})
+		}
+	}
+	slices.SortFunc(out.Breakers, func(a, b BreakerState) int { return compareText(a.Policy, b.Policy) })
+	for key, l := range p.limiters {
+		if key.service == s.name {
+			out.Limits = append(out.Limits, LimitState{key.limit, l.Stats()})
+		}
+	}
+	slices.SortFunc(out.Limits, func(a, b LimitState) int { return compareText(a.Limit, b.Limit) })
 	return out
+}
+
+// compareText orders what has no order of its own, so that State does not
+// change from one look to the next.
+func compareText(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) }
+
+// parts returns how calls are divided.
+func (g *generation) parts() []balancer.Part {
+	if g.division == nil {
+		return nil
+	}
+	return g.division.Parts()
 }
 
 func (d *destination) faults() *fault.Stats {
@@ -249,16 +317,29 @@ func (w *watch) state() DiscoveryState {
 	return d
 }
 
-func stateOf(e *endpoint.Endpoint) EndpointState {
-	info, avail, counts := e.Info(), e.Availability(), e.Counts()
+func (t *target) state(now time.Time) EndpointState {
+	info, avail, counts := t.Info(), t.Availability(), t.Counts()
 	s := EndpointState{
-		Addr: e.Addr(), Weight: e.Weight(), Priority: info.Priority, Region: info.Region, Zone: info.Zone,
-		Labels: maps.Clone(info.Labels), Known: e.Since(), Available: avail.Available(), Since: avail.Since(),
-		InFlight: e.InFlight(), Started: counts.Started, OK: counts.OK, Failed: counts.Failed, Load: e.Load(),
+		Addr: t.Addr(), Weight: t.Weight(), Priority: info.Priority, Region: info.Region, Zone: info.Zone,
+		Labels: maps.Clone(info.Labels), Known: t.Since(), Available: avail.Available(), Since: avail.Since(),
+		InFlight: t.InFlight(), Started: counts.Started, OK: counts.OK, Failed: counts.Failed, Load: t.Load(),
 	}
+	f := t.feeds.Load()
 	for _, h := range avail.Holds() {
 		_, reason, since := avail.Held(h)
-		s.Holds = append(s.Holds, HoldState{Hold: h, Reason: reason, Since: since})
+		s.Holds = append(s.Holds, HoldState{Hold: h, Reason: reason, Since: since, Due: f.due(h, now)})
+	}
+	if f.record != nil {
+		_, out := f.record.Out()
+		s.Outliers = &OutlierState{out, f.record.Stats()}
+	}
+	if f.breaker != nil {
+		stats := f.breaker.Stats()
+		s.Breaker = &stats
+	}
+	if f.checked != nil {
+		stats := f.checked.Stats()
+		s.Probe = &stats
 	}
 	return s
 }
@@ -277,16 +358,6 @@ func (r *route) state(c *Route) RouteState {
 		s.Split = append(s.Split, DestinationState{c.Split[i], d.policies.effective(), r.calls[i].Load(), d.faults()})
 	}
 	return s
-}
-
-// effective returns the policies with their defaults filled in.
-func (p Policies) effective() Policies {
-	p.Timeout = max(0, p.Timeout)
-	if p.Retry != nil {
-		e := p.Retry.Effective()
-		p.Retry = &e
-	}
-	return p.redacted()
 }
 
 // describe names what is plugged in by its type and, where that is plain data

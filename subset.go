@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
+	"reflect"
 	"sync/atomic"
+	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -19,8 +20,8 @@ type subset struct {
 	name     string // "" is the whole service
 	gen      atomic.Pointer[generation]
 	labels   map[string]string
-	policy   balancer.Policy
-	balancer balancer.Balancer
+	spec     spec // of which policy, spread and place matter here
+	spreader *balancer.Spreader
 }
 
 // generation is membership × availability at one moment, immutable. A call
@@ -30,8 +31,12 @@ type generation struct {
 	picker balancer.Picker
 	// observer is the balancer that made the picker, if it wants to learn.
 	observer balancer.Observer
-	// usable are the endpoints that are picked from, in order of address.
-	usable []*endpoint.Endpoint
+	// division says how calls are divided over priorities and zones, and
+	// which endpoints are picked from.
+	division *balancer.Division
+	// trials are those that are left out until a call finds them working, in
+	// order of address.
+	trials []*target
 	// targets leads from what was picked to the way there.
 	targets map[*endpoint.Endpoint]*target
 	// known counts members, held those of them that are held back; cause is
@@ -51,45 +56,40 @@ func newSubset(name string) *subset {
 	return s
 }
 
-// configure takes over labels and policy. An equal policy keeps its balancer
-// and with it what that has learnt.
-func (s *subset) configure(labels map[string]string, p balancer.Policy, env func() balancer.Env) {
+// configure takes over what a specification says of the subset. If it says the
+// same, balancers stay and with them what they have learnt.
+func (s *subset) configure(labels map[string]string, sp spec, env func() balancer.Env) {
 	s.labels = maps.Clone(labels)
-	if s.balancer == nil || s.policy != p {
-		if s.policy, s.balancer = p, p.New(env()); s.balancer == nil {
-			panic(fmt.Sprintf("tulle: %T.New has returned nil", p))
+	if s.spreader == nil || s.spec.policy != sp.policy || s.spec.region != sp.region || s.spec.zone != sp.zone ||
+		!reflect.DeepEqual(s.spec.spread, sp.spread) {
+		if s.spec, s.spreader = sp, balancer.NewSpreader(sp.policy, sp.spread, env()); s.spreader == nil {
+			panic(fmt.Sprintf("tulle: %T.New has returned nil", sp.policy))
 		}
 	}
 }
 
 // rebuild makes a generation of members, in order of address, and wakes those
-// who waited for it. Of endpoints with different priorities those are picked
-// that have the best of which any is available.
-func (s *subset) rebuild(members []*target, cause error) {
+// who waited for it. Endpoints that were held back grow into their share
+// within the ramp.
+func (s *subset) rebuild(members []*target, ramp time.Duration, cause error, now time.Time) {
 	g := &generation{cause: cause, targets: make(map[*endpoint.Endpoint]*target, len(members))}
-	best := uint32(math.MaxUint32)
+	part := make([]balancer.Member, 0, len(members))
 	for _, t := range members {
-		info := t.Info()
-		if !info.Has(s.labels) {
+		if !t.Info().Has(s.labels) {
 			continue
 		}
 		g.known++
-		if t.Available() {
-			best = min(best, info.Priority)
-			g.targets[t.Endpoint] = t
+		g.targets[t.Endpoint] = t
+		part = append(part, balancer.Member{Endpoint: t.Endpoint, RampFor: ramp})
+		if a := t.Availability(); !a.Available() {
+			g.held++
+			if onTrial(a) {
+				g.trials = append(g.trials, t)
+			}
 		}
 	}
-	g.held = g.known - len(g.targets)
-	usable := make([]*endpoint.Endpoint, 0, len(g.targets))
-	for _, t := range members {
-		if g.targets[t.Endpoint] == t && t.Info().Priority == best {
-			usable = append(usable, t.Endpoint)
-		}
-	}
-	if g.usable = usable; len(usable) > 0 {
-		g.picker = s.balancer.Update(usable)
-	}
-	g.observer, _ = s.balancer.(balancer.Observer)
+	g.division = s.spreader.Update(part, now)
+	g.picker, g.observer = g.division.Picker(), g.division.Observer()
 	s.supersede(g)
 }
 
@@ -121,6 +121,26 @@ func (s *subset) supersede(g *generation) {
 	g.superseded = make(chan struct{})
 	s.gen.Store(g)
 	close(old.superseded)
+}
+
+// usable returns the endpoints that are picked from, in order of address.
+func (g *generation) usable() []*endpoint.Endpoint {
+	if g.division == nil {
+		return nil
+	}
+	return g.division.Usable()
+}
+
+// due returns when the first of the endpoints that are left out may be tried,
+// zero if none will be.
+func (g *generation) due() (first time.Time) {
+	now := time.Now()
+	for _, t := range g.trials {
+		if at := t.due(now); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
 }
 
 var errNoneKnown = errors.New("none is known")

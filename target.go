@@ -14,6 +14,8 @@ import (
 type target struct {
 	*endpoint.Endpoint
 	control *endpoint.Control
+	// feeds is never nil. Only the service replaces it, under its mutex.
+	feeds atomic.Pointer[feeds]
 	// rt is the transport within the attempt middleware.
 	rt        http.RoundTripper
 	transport *http.Transport
@@ -28,8 +30,14 @@ type target struct {
 // after the end of its last body.
 const linger = time.Second
 
-func newTarget(o *options, w *wire, e *endpoint.Endpoint, c *endpoint.Control) *target {
+// newTarget returns the target of a new endpoint, or with f, what fed its last
+// one, of an endpoint that is known.
+func newTarget(o *options, w *wire, e *endpoint.Endpoint, c *endpoint.Control, f *feeds) *target {
 	t := &target{Endpoint: e, control: c, wire: w, transport: newTransport(o, w, e)}
+	if f == nil {
+		f = &feeds{leaving: new(leaving), spared: new(spared)}
+	}
+	t.feeds.Store(f)
 	t.rt = chain(o.perAttempt, t.transport)
 	return t
 }

@@ -100,6 +100,12 @@ func (m *Mesh) unknown(p *plan, to aim, in *http.Request) (*http.Response, error
 			closeBody(in)
 			return nil, &Error{Reason: outcome.UnknownHost, Err: &hostError{in.URL.Host}}
 		}
+		m.passed.Add(1)
+		resp, err := m.options.base.RoundTrip(in)
+		if !(outcome.HTTP{}).Classify(resp, err).Class.Failed() {
+			m.missed.Add(1)
+		}
+		return resp, err
 	}
 	m.passed.Add(1)
 	return m.options.base.RoundTrip(in)

@@ -66,6 +66,7 @@ func (s Service) validate(f *faults) {
 	plugged(f, "resolver", s.Resolver)
 	plugged(f, "balancer", s.Balancer)
 	plugged(f, "classifier", s.Classifier)
+	f.join("spread", s.Spread.Validate())
 	if s.Key != nil {
 		f.join("key", s.Key.Validate())
 	}
@@ -138,6 +139,7 @@ func (c Config) validateRoutes(f *faults) {
 			}
 		}
 		r.Policies.validate(f)
+		r.Policies.validateRoute(f)
 		for j, d := range r.Split {
 			f := f.item("split", j, d.Service)
 			if s, ok := known(f, services, d.Service, d.Subset); ok {
@@ -193,44 +195,6 @@ func known(f *faults, services map[string]Service, name, subset string) (Service
 		f.add("subset: service %s has no subset %q", name, subset)
 	}
 	return s, ok
-}
-
-// validate reports faults of the fields one by one, validateTogether those
-// of what is in force after inheritance.
-func (p Policies) validate(f *faults) {
-	if p.Retry != nil {
-		f.join("retry", p.Retry.Validate())
-	}
-	if p.Fault != nil {
-		f.join("fault", p.Fault.Validate())
-	}
-}
-
-func (p Policies) validateTogether(f *faults) {
-	if fault := p.together(); fault != "" {
-		f.add("%s", fault)
-	}
-}
-
-func (p Policies) together() (fault string) {
-	if p.Retry != nil && p.Timeout > 0 && p.Retry.PerTry > p.Timeout {
-		return fmt.Sprintf("retry.perTry: %v exceeds timeout %v", p.Retry.PerTry, p.Timeout)
-	}
-	return ""
-}
-
-// or fills in from the next wider policies what p leaves unset.
-func (p Policies) or(wider Policies) Policies {
-	if p.Timeout == 0 {
-		p.Timeout = wider.Timeout
-	}
-	if p.Retry == nil {
-		p.Retry = wider.Retry
-	}
-	if p.Fault == nil {
-		p.Fault = wider.Fault
-	}
-	return p
 }
 
 func (s Service) hasSubset(name string) bool {

@@ -1,0 +1,195 @@
+package tulle
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/breaker"
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/health"
+	"github.com/tulle-mesh/tulle/outcome"
+)
+
+// feeds are those who have an opinion on whether an endpoint works: outlier
+// detection, its own breaker, probes, and the endpoint itself. They hold
+// nothing back; service.reconcile makes holds of what they say, so that one
+// place decides how many endpoints may be left out. A feeds does not change:
+// another configuration makes a new one, and results under way go to the one
+// that they began with.
+type feeds struct {
+	asked   asked
+	record  *health.Record   // nil without Outliers
+	breaker *breaker.Breaker // nil without EndpointBreaker
+	checked *health.Checked  // nil without Probe
+	// probed is the target that checked asks, probing the transport for it if
+	// that is not the target's.
+	probed  *target
+	probing *http.Transport
+	leaving *leaving
+	// spared counts what a probe under Observe would have spared the callers.
+	spared *spared
+}
+
+// spared counts attempts at an endpoint that fails its probes, and which of
+// them succeeded.
+type spared struct{ would, succeeded atomic.Uint64 }
+
+// asked are the policies that feeds are made for.
+type asked struct {
+	outliers *health.Outliers
+	breaker  *breaker.Policy
+	probe    *health.Probe
+}
+
+// observe passes on the result of an attempt and reports whether somebody
+// should look at the opinions.
+func (f *feeds) observe(r outcome.Result, own breaker.Permit, of trial) (look bool) {
+	own.Done(r)
+	if f.checked != nil && f.asked.probe.Mode == outcome.Observe && !r.Late && r.Class != outcome.Neutral && f.unhealthy() {
+		f.spared.would.Add(1)
+		if !r.Class.Failed() {
+			f.spared.succeeded.Add(1)
+		}
+	}
+	if f.record != nil {
+		look = f.record.Observe(r, of&trialOfEjection != 0)
+	}
+	if of&trialOfLeaving != 0 && r.Class == outcome.Success && !r.Late {
+		look = f.leaving.stay() || look
+	}
+	return look
+}
+
+// unhealthy reports whether probes say that the endpoint does not work.
+func (f *feeds) unhealthy() bool {
+	healthy, known, _, _ := f.checked.Verdict()
+	return known && !healthy
+}
+
+// leaving is an endpoint's word that it is about to stop, from when a response
+// brings it until a trial call is answered without it.
+type leaving struct {
+	// due is when a call may ask again, in nanoseconds of Unix time, 0 while
+	// the endpoint stays.
+	due atomic.Int64
+}
+
+// leaveFor is how long an endpoint is believed that it is leaving. It is then
+// gone from discovery, or has been started anew at the same address.
+const leaveFor = 30 * time.Second
+
+func (l *leaving) announce(now time.Time) (first bool) {
+	return l.due.Swap(now.Add(leaveFor).UnixNano()) == 0
+}
+
+func (l *leaving) stay() (changed bool) { return l.due.Swap(0) != 0 }
+
+// claim has one winner among those who come when it is due, and none again
+// for a while: it needs no word of how the trial ended.
+func (l *leaving) claim(now time.Time) bool {
+	due := l.due.Load()
+	return due != 0 && now.UnixNano() >= due && l.due.CompareAndSwap(due, now.Add(leaveFor).UnixNano())
+}
+
+// trial says of which holds an attempt tries whether they can be lifted.
+type trial uint8
+
+const (
+	trialOfEjection trial = 1 << iota
+	trialOfBreaker
+	trialOfLeaving
+)
+
+// trialPatience is how long after it is due a trial waits for a call that can
+// be repeated elsewhere.
+const trialPatience = time.Second
+
+// onTrial reports whether a target is left out only for what a call can try.
+func onTrial(a *endpoint.Availability) bool {
+	for _, h := range [...]endpoint.Hold{endpoint.NotReady, endpoint.Unhealthy, endpoint.Removed} {
+		if held(a, h) {
+			return false
+		}
+	}
+	return held(a, endpoint.Ejected) || held(a, endpoint.BreakerOpen) || held(a, endpoint.Leaving)
+}
+
+func held(a *endpoint.Availability, h endpoint.Hold) bool {
+	is, _, _ := a.Held(h)
+	return is
+}
+
+// due returns when a call may try whether a hold can be lifted, zero for a hold
+// that calls cannot lift.
+func (f *feeds) due(h endpoint.Hold, now time.Time) time.Time {
+	switch {
+	case h == endpoint.Ejected && f.record != nil:
+		until, _ := f.record.Out()
+		return until
+	case h == endpoint.BreakerOpen && f.breaker != nil:
+		return now.Add(f.breaker.RetryAfter(now))
+	case h == endpoint.Leaving:
+		return time.Unix(0, f.leaving.due.Load())
+	}
+	return time.Time{}
+}
+
+// due returns when a target on trial may next be tried.
+func (t *target) due(now time.Time) (at time.Time) {
+	a, f := t.Availability(), t.feeds.Load()
+	for _, h := range [...]endpoint.Hold{endpoint.Ejected, endpoint.BreakerOpen, endpoint.Leaving} {
+		if held(a, h) {
+			if due := f.due(h, now); due.After(at) {
+				at = due
+			}
+		}
+	}
+	return at
+}
+
+// claim makes an attempt the trial of a held target, if that is due and no
+// other attempt is. A call that cannot be repeated elsewhere lets others go
+// first for a moment.
+func (t *target) claim(now time.Time, repeatable bool) (f *feeds, of trial, own breaker.Permit, ok bool) {
+	due := t.due(now)
+	if !repeatable {
+		due = due.Add(trialPatience)
+	}
+	if now.Before(due) {
+		return nil, 0, own, false
+	}
+	a := t.Availability()
+	f = t.feeds.Load()
+	if f.record != nil && held(a, endpoint.Ejected) {
+		if !f.record.Claim(now) {
+			return nil, 0, own, false
+		}
+		of |= trialOfEjection
+	}
+	if f.breaker != nil && held(a, endpoint.BreakerOpen) {
+		permit, err := f.breaker.Allow(now)
+		if err != nil {
+			f.unclaim(of, own)
+			return nil, 0, own, false
+		}
+		own = permit
+		of |= trialOfBreaker
+	}
+	if held(a, endpoint.Leaving) {
+		if !f.leaving.claim(now) {
+			f.unclaim(of, own)
+			return nil, 0, breaker.Permit{}, false
+		}
+		of |= trialOfLeaving
+	}
+	return f, of, own, of != 0
+}
+
+// unclaim gives back what was claimed for an attempt that says nothing.
+func (f *feeds) unclaim(of trial, own breaker.Permit) {
+	own.Release()
+	if of&trialOfEjection != 0 {
+		f.record.Unclaim()
+	}
+}
