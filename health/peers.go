@@ -25,10 +25,10 @@ const (
 	guiltyFactor = 2
 	guiltyGap    = .03
 	// guiltyRatio is twice the log-likelihood ratio of two rates against one
-	// common rate: χ² with one degree of freedom, 15 being 1 in 10,000.
-	guiltyRatio = 15
-	// peersFail is the share of failures from which on the peers are in
-	// trouble themselves.
+	// common rate: χ² with one degree of freedom, 20 being 1 in 100,000.
+	guiltyRatio = 20
+	// peersFail is the share of failures above which the peers are in trouble
+	// themselves.
 	peersFail = .20
 )
 

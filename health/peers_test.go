@@ -38,7 +38,7 @@ func TestLikelihood(t *testing.T) {
 
 // The sum raises alarm as fast as it promises, and hardly ever by chance.
 // With the comparison left out it would accuse all when all are in trouble:
-// the negative control of TestCommonTroubleEjectsNobody.
+// the negative control of TestProofCommonTroubleEjectsNobody.
 func TestWatch(t *testing.T) {
 	calls := func(seed uint64, own float64, most int) int {
 		draw := rand.New(rand.NewPCG(seed, 1))
