@@ -163,7 +163,7 @@ func (b *Breaker) take(at time.Duration) (Permit, bool) {
 	if b.places.Load() <= 0 {
 		return Permit{}, false
 	}
-	p := Permit{breaker: b, stamp: b.word.Load(), ticket: b.trial.take()}
+	p := Permit{breaker: b, stamp: b.word.Load(), trial: b.trial.take()}
 	b.count()
 	return p, true
 }

@@ -18,10 +18,10 @@ func (b *Breaker) judge(p Permit, r outcome.Result) bool {
 		return false
 	}
 	at := b.offset(r.At)
-	if p.ticket == 0 {
+	if p.trial == 0 {
 		return b.judgeCall(r, at)
 	}
-	if !r.Late && !b.trial.settle(p.ticket) {
+	if !r.Late && !b.trial.settle(p.trial) {
 		return false
 	}
 	return b.judgeTrial(r, at)

@@ -12,14 +12,14 @@ import (
 type Permit struct {
 	breaker *Breaker
 	stamp   uint64
-	// ticket is that of a trial, 0 for other calls.
-	ticket uint64
+	// trial is the number of a trial, 0 for other calls.
+	trial uint64
 	// refused marks a call that only Observe let through.
 	refused bool
 }
 
 // Trial reports whether the call is a trial of a half-open breaker.
-func (p Permit) Trial() bool { return p.ticket != 0 }
+func (p Permit) Trial() bool { return p.trial != 0 }
 
 // Done says what became of the call: once at the headers, and once more with
 // a Late result if the end of the body turned a call that had not failed into
@@ -50,13 +50,13 @@ func (p Permit) Done(r outcome.Result) {
 // Release says that there is no result: a trial gives its place back. It does
 // nothing after Done, so it can be deferred.
 func (p Permit) Release() {
-	if p.ticket == 0 {
+	if p.trial == 0 {
 		return
 	}
 	b := p.breaker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p.stamp == b.word.Load() && b.trial.settle(p.ticket) {
+	if p.stamp == b.word.Load() && b.trial.settle(p.trial) {
 		b.count()
 	}
 }

@@ -2,7 +2,7 @@ package breaker
 
 import "slices"
 
-// trials are those of a half-open breaker, by their tickets. It is guarded by
+// trials are those of a half-open breaker, by their numbers. It is guarded by
 // the mutex of its Breaker.
 type trials struct {
 	issued uint64
@@ -18,9 +18,9 @@ func (t *trials) take() uint64 {
 
 // settle removes a trial and reports whether it was known: a trial counts
 // once, whatever else is said about it.
-func (t *trials) settle(ticket uint64) bool {
+func (t *trials) settle(number uint64) bool {
 	for _, of := range []*[]uint64{&t.out, &t.lost} {
-		if i := slices.Index(*of, ticket); i >= 0 {
+		if i := slices.Index(*of, number); i >= 0 {
 			*of = slices.Delete(*of, i, i+1)
 			return true
 		}
@@ -39,5 +39,5 @@ func (t *trials) recall(places int) {
 	}
 }
 
-// clear ends all trials. Tickets are not used again.
+// clear ends all trials. Numbers are not used again.
 func (t *trials) clear() { t.out, t.lost = t.out[:0], t.lost[:0] }
