@@ -119,12 +119,10 @@ func splitAddr(addr string) (host string, port int) {
 // portOf returns the port that a request is sent to by its URL, 0 if that
 // says none.
 func portOf(scheme, port string) int {
-	if n, err := strconv.Atoi(port); err == nil {
-		return n
-	}
 	switch {
 	case port != "":
-		return 0
+		n, _ := strconv.Atoi(port) // what is no number says none
+		return n
 	case scheme == "https":
 		return 443
 	default:

@@ -204,7 +204,9 @@ func (s *Scope) start(method uint8) *start {
 	if s.labels.Route != "" {
 		all = append(all, routeKey.String(s.labels.Route))
 	}
-	st := &start{name: spanName(method), options: []trace.SpanStartOption{trace.WithAttributes(all...)}}
+	st := &start{name: spanName(method), options: []trace.SpanStartOption{
+		trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(all...),
+	}}
 	if to := s.labels.Service; to != "" {
 		st.name += " " + to
 	}
