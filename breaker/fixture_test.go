@@ -55,13 +55,6 @@ func trip(t testing.TB, b *breaker.Breaker) {
 	require.Equal(t, breaker.Open, b.State())
 }
 
-// tripAndWait has a breaker open until it is due.
-func tripAndWait(t testing.TB, b *breaker.Breaker) {
-	t.Helper()
-	trip(t, b)
-	time.Sleep(b.RetryAfter(time.Now()))
-}
-
 // subject is a breaker with the default policy, ours or a bare one.
 type subject interface {
 	// allow returns a function that ends the call, nil if it is refused.
