@@ -89,8 +89,11 @@ func (p Probe) Validate() error {
 		fault("path", "is empty, and method, host and statuses are for HTTP probes, which have one")
 	}
 	if p.Path != "" {
-		if _, err := url.Parse("http://name" + p.Path); err != nil || p.Path[0] != '/' || strings.Contains(p.Path, "#") {
-			fault("path", "%q is not a path with a leading slash", p.Path)
+		// What net/http would send as it is, a space in a query for one, must
+		// not break the request line.
+		odd := strings.ContainsFunc(p.Path, func(c rune) bool { return c <= ' ' || c > '~' || c == '#' })
+		if _, err := url.Parse("http://name" + p.Path); err != nil || odd || p.Path[0] != '/' {
+			fault("path", "%q is not a path with a leading slash, percent-encoded", p.Path)
 		}
 	}
 	if p.Method == http.MethodConnect || !isToken(p.Method) {

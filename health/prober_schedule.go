@@ -57,7 +57,8 @@ func (s *schedule) arm() time.Duration {
 		s.armed = s.now + s.shift + lookout
 	}
 	if len(s.queue) > 0 && s.running < s.limit {
-		s.armed = min(s.armed, s.queue[0].due+s.shift)
+		// What is overdue because there was no place says nothing of a stop.
+		s.armed = min(s.armed, max(s.queue[0].due, s.now)+s.shift)
 	}
 	return s.armed
 }
@@ -106,8 +107,9 @@ func (s *schedule) finish(c *Checked, chance uint64) {
 	default:
 		c.due += part(interval, 1+jitter*(2*fraction(chance)-1))
 	}
-	if behind := s.now - c.due; behind >= 0 {
-		c.due += (behind/interval + 1) * interval
+	if behind := s.now - c.due; behind >= interval {
+		// What was missed is left out, not made up for.
+		c.due += behind / interval * interval
 	}
 	heap.Push(&s.queue, c)
 }
