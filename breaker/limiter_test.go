@@ -49,11 +49,13 @@ func TestWaitersComeInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(t, breaker.Limit{InFlight: 1, Waiting: 10})
 		slot := acquire(t, l)
+		assert.False(t, slot.Waited())
 		var order []int
 		var wg sync.WaitGroup
 		for i := range 10 {
 			wg.Go(func() {
 				s := acquire(t, l)
+				assert.True(t, s.Waited())
 				order = append(order, i)
 				time.Sleep(time.Second)
 				s.Release()

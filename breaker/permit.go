@@ -23,8 +23,9 @@ func (p Permit) Trial() bool { return p.trial != 0 }
 
 // Done says what became of the call: once at the headers, and once more with
 // a Late result if the end of the body turned a call that had not failed into
-// one that has. Neutral and Overload are as Release. It does not allocate
-// unless the state changes.
+// one that has; a Permit remembers nothing, so a failure must not be told
+// twice. Neutral and Overload are as Release. It does not allocate unless the
+// state changes.
 func (p Permit) Done(r outcome.Result) {
 	b := p.breaker
 	if b == nil {
