@@ -199,7 +199,8 @@ func TestBreakersOfEndpointsKeepToTheCap(t *testing.T) {
 		addrs, all := w.fleet(4)
 		c := fair(one(addrs...))
 		c.Policies.EndpointBreaker = &breaker.Policy{Consecutive: 3}
-		m := w.mesh(c)
+		var told incidents
+		m := w.mesh(c, tulle.WithHooks(tulle.Hooks{BreakerChanged: told.add}))
 		for _, f := range all {
 			f.status.Store(500)
 		}
@@ -212,6 +213,7 @@ func TestBreakersOfEndpointsKeepToTheCap(t *testing.T) {
 			require.LessOrEqual(w, n, 1)
 			time.Sleep(time.Second)
 		}
+		require.Len(w, told.told(), 1, "what is not left out is no incident")
 	})
 }
 

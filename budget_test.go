@@ -15,6 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
+	"github.com/tulle-mesh/tulle/discovery"
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
@@ -41,6 +46,10 @@ func TestAllocationBudgets(t *testing.T) {
 		{name: "A: with a route", config: func(c *tulle.Config) {
 			c.Routes = []tulle.Route{{Name: "r", Match: everything, Split: []tulle.Destination{{Service: "reviews"}}}}
 		}, allocs: 1, bytes: 1024},
+		{name: "A: over two zones", config: func(c *tulle.Config) {
+			c.Zone, c.Services[0].Spread.Zones = "a", balancer.NearestZone
+			c.Services[0].Resolver = discovery.NewStatic(endpoint.Info{Addr: "10.0.0.1:80", Zone: "a"}, endpoint.Info{Addr: "10.0.0.2:80", Zone: "b"})
+		}, allocs: 1, bytes: 1024},
 		{name: "A: with attempt middleware", opts: []tulle.Option{tulle.WithAttemptMiddleware(through)}, allocs: 1, bytes: 1024},
 		{name: "B: deadline told, up to 8 fields", ctx: withDeadline, fields: 7, allocs: 1 + 3, bytes: 1024 + 512},
 		{name: "B: deadline told, up to 23 fields", ctx: withDeadline, fields: 22, allocs: 1 + 5, bytes: 1024 + 1638},
@@ -55,7 +64,11 @@ func TestAllocationBudgets(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c := one("10.0.0.1:80", "10.0.0.2:80")
-			c.Policies = tulle.Policies{Retry: &retry.Policy{}}
+			// All that a call can be subject to.
+			c.Policies = tulle.Policies{
+				Retry: &retry.Policy{}, Outliers: &health.Outliers{}, Limit: &breaker.Limit{},
+				Breaker: &breaker.Policy{SlowCall: time.Second}, EndpointBreaker: &breaker.Policy{Consecutive: 5},
+			}
 			if row.config != nil {
 				row.config(&c)
 			}

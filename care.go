@@ -43,7 +43,8 @@ func (s *service) equipLocked(members []*target, now time.Time) {
 			}
 		}
 		if !reflect.DeepEqual(old.asked.breaker, ask.breaker) {
-			next.breaker = s.newBreaker(t)
+			next.breaker, next.notes.breakerOut = s.newBreaker(t), false
+			t.control.Lift(endpoint.BreakerOpen, now)
 		}
 		if old.probed != t || !reflect.DeepEqual(old.asked.probe, ask.probe) {
 			old.stopProbe()
@@ -60,11 +61,17 @@ func (s *service) newBreaker(t *target) *breaker.Breaker {
 	if s.spec.asked.breaker == nil {
 		return nil
 	}
+	notes := t.feeds.Load().notes
 	b, err := breaker.New(*s.spec.asked.breaker, breaker.Options{
 		Service: s.name, Endpoint: t.Addr(), Draw: s.options.draw,
 		OnEvent: func(e breaker.Event) {
+			if e.Open {
+				// It is an incident when the endpoint may be left out for it.
+				notes.incident.Store(&e)
+			} else if notes.told.Swap(false) {
+				s.tell(e)
+			}
 			s.look()
-			s.tell(e)
 		},
 	})
 	if err != nil {
@@ -125,9 +132,9 @@ func (s *service) reconcileLocked(members []*target, now time.Time) (reports []f
 	for _, t := range members {
 		f := t.feeds.Load()
 		was := t.Availability()
-		s.reconcileProbe(t, f, was, now)
-		s.reconcileRecord(t, f, was, &room, now)
-		s.reconcileBreaker(t, f, was, &room, now)
+		reconcileProbe(t, f, was, now)
+		reconcileRecord(t, f, &room, now)
+		s.reconcileBreaker(t, f, &room, now)
 		set(t.control, endpoint.Leaving, f.leaving.due.Load() != 0, "announced by the endpoint", now)
 		reports = append(reports, s.logs(t, was, t.Availability())...)
 	}
@@ -142,10 +149,22 @@ func (f *feeds) out() bool {
 			return true
 		}
 	}
-	return f.breaker != nil && f.breaker.State() != breaker.Closed
+	return f.notes.breakerOut
 }
 
-func (s *service) reconcileProbe(t *target, f *feeds, was *endpoint.Availability, now time.Time) {
+// mayLeave takes a place among those left out, unless the endpoint has one.
+func (f *feeds) mayLeave(room *int) bool {
+	if f.out() {
+		return true
+	}
+	if *room <= 0 {
+		return false
+	}
+	*room--
+	return true
+}
+
+func reconcileProbe(t *target, f *feeds, was *endpoint.Availability, now time.Time) {
 	if f.checked == nil || f.asked.probe.Mode == outcome.Observe {
 		t.control.Lift(endpoint.Unhealthy, now)
 		return
@@ -164,46 +183,40 @@ func (s *service) reconcileProbe(t *target, f *feeds, was *endpoint.Availability
 	}
 }
 
-func (s *service) reconcileRecord(t *target, f *feeds, was *endpoint.Availability, room *int, now time.Time) {
+func reconcileRecord(t *target, f *feeds, room *int, now time.Time) {
 	if f.record == nil {
 		t.control.Lift(endpoint.Ejected, now)
 		return
 	}
-	cause, accused := f.record.Accused()
-	if accused {
-		already := f.out()
-		if !already && *room <= 0 {
-			f.record.Dismiss()
-			return
+	if cause, accused := f.record.Accused(); !accused {
+		if _, out := f.record.Out(); !out {
+			t.control.Lift(endpoint.Ejected, now)
 		}
-		if !already {
-			*room--
-		}
-		f.record.Eject(now)
+	} else if !f.mayLeave(room) {
+		f.record.Dismiss()
+	} else if f.record.Eject(now); f.asked.outliers.Mode == outcome.Enforce {
+		t.control.Hold(endpoint.Ejected, cause, now)
 	}
-	_, out := f.record.Out()
-	if out && !accused {
-		// The reason stays the one that it was ejected for.
-		return
-	}
-	set(t.control, endpoint.Ejected, out && f.asked.outliers.Mode == outcome.Enforce, cause, now)
 }
 
-func (s *service) reconcileBreaker(t *target, f *feeds, was *endpoint.Availability, room *int, now time.Time) {
-	if f.breaker == nil || f.asked.breaker.Mode == outcome.Observe || f.breaker.State() == breaker.Closed {
+func (s *service) reconcileBreaker(t *target, f *feeds, room *int, now time.Time) {
+	switch open := f.breaker != nil && f.breaker.State() != breaker.Closed; {
+	case !open:
+		f.notes.breakerOut = false
 		t.control.Lift(endpoint.BreakerOpen, now)
-		return
-	}
-	if held(was, endpoint.BreakerOpen) {
-		return
-	}
-	if *room < 0 {
-		// Counted as out above, and one too many.
-		*room++
+	case f.notes.breakerOut:
+	case !f.mayLeave(room):
+		f.notes.incident.Store(nil)
 		f.breaker.Reset()
-		return
+	default:
+		if f.notes.breakerOut = true; f.asked.breaker.Mode == outcome.Enforce {
+			t.control.Hold(endpoint.BreakerOpen, f.breaker.Stats().LastCause, now)
+		}
+		if e := f.notes.incident.Swap(nil); e != nil {
+			f.notes.told.Store(true)
+			s.tell(*e)
+		}
 	}
-	t.control.Hold(endpoint.BreakerOpen, f.breaker.Stats().LastCause, now)
 }
 
 // set holds or lifts.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/tulle-mesh/tulle/balancer"
 )
 
 // Debug returns a handler that serves State: as text, or as JSON where the
@@ -95,13 +97,29 @@ func (s *ServiceState) write(p func(string, ...any), now time.Time) {
 	default:
 		p("  discovery: answered %s ago", ago(now, d.Since))
 	}
+	for _, b := range s.Breakers {
+		p("  breaker: %s for %s, %d of %d calls failed, opened %d times, %d refused, %d would have been%s",
+			b.State, ago(now, b.Since), b.Failures, b.Calls, b.Opened, b.Refused, b.WouldRefuse, because(b.LastCause))
+	}
+	for _, l := range s.Limits {
+		p("  limit: %d of %d in flight, %d waiting, %d refused, %d would have been", l.InFlight, l.Limit.InFlight, l.Waiting, l.Refused, l.WouldRefuse)
+	}
+	for _, part := range s.Parts {
+		if len(s.Parts) > 1 || part.Panic {
+			p("  %s", describePart(part))
+		}
+	}
 	for _, e := range s.Endpoints {
 		state := "available"
 		for i, h := range e.Holds {
 			if i == 0 {
 				state = ""
 			}
-			state += fmt.Sprintf("%s (%s) ", h.Hold, h.Reason)
+			state += fmt.Sprintf("%s (%s", h.Hold, h.Reason)
+			if h.Due.After(now) {
+				state += fmt.Sprintf(", tried in %s", ago(h.Due, now))
+			}
+			state += ") "
 		}
 		p("  %s\t%s\tfor %s\t%d in flight\t%d ok\t%d failed\t%s",
 			e.Addr, strings.TrimSpace(state), ago(now, e.Since), e.InFlight, e.OK, e.Failed, labels(e.Labels))
@@ -125,6 +143,27 @@ func (c CallCounts) String() string {
 		parts = append(parts, fmt.Sprintf("%d %s", names[k], k))
 	}
 	return strings.Join(parts, ", ")
+}
+
+func because(cause string) string {
+	if cause == "" {
+		return ""
+	}
+	return ", last because " + cause
+}
+
+func describePart(part balancer.Part) string {
+	where := fmt.Sprintf("priority %d", part.Priority)
+	for _, place := range []string{part.Region, part.Zone} {
+		if place != "" {
+			where += ", " + place
+		}
+	}
+	text := fmt.Sprintf("%s: %.3g %% of calls, %d of %d available", where, 100*part.Load, part.Available, part.Known)
+	if part.Panic {
+		text += ", PANIC: too few are left, so those held for their health are used too"
+	}
+	return text
 }
 
 func ago(now, then time.Time) string { return now.Sub(then).Round(time.Second).String() }

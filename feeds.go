@@ -27,13 +27,22 @@ type feeds struct {
 	probed  *target
 	probing *http.Transport
 	leaving *leaving
-	// spared counts what a probe under Observe would have spared the callers.
-	spared *spared
+	notes   *notes
 }
 
-// spared counts attempts at an endpoint that fails its probes, and which of
-// them succeeded.
-type spared struct{ would, succeeded atomic.Uint64 }
+// notes are what is kept of an endpoint from one feeds to the next.
+type notes struct {
+	// breakerOut says that the endpoint may be left out for its breaker, or
+	// might be under Observe. Only service.reconcile uses it.
+	breakerOut bool
+	// incident is that of the breaker while it is not known whether the
+	// endpoint may be left out for it; told says that it has been told of.
+	incident atomic.Pointer[breaker.Event]
+	told     atomic.Bool
+	// would counts attempts at the endpoint while it failed a probe that is
+	// only observed, succeeded those of them that did not fail.
+	would, succeeded atomic.Uint64
+}
 
 // asked are the policies that feeds are made for.
 type asked struct {
@@ -47,9 +56,9 @@ type asked struct {
 func (f *feeds) observe(r outcome.Result, own breaker.Permit, of trial) (look bool) {
 	own.Done(r)
 	if f.checked != nil && f.asked.probe.Mode == outcome.Observe && !r.Late && r.Class != outcome.Neutral && f.unhealthy() {
-		f.spared.would.Add(1)
+		f.notes.would.Add(1)
 		if !r.Class.Failed() {
-			f.spared.succeeded.Add(1)
+			f.notes.succeeded.Add(1)
 		}
 	}
 	if f.record != nil {

@@ -119,7 +119,7 @@ func (s *service) report(p *plan) (all []PolicyReport) {
 			breakers.add(t, f.breaker.State() != breaker.Closed, stats.WouldRefuse, stats.WouldRefuseSucceeded)
 		}
 		if f.checked != nil {
-			probes.add(t, f.unhealthy(), f.spared.would.Load(), f.spared.succeeded.Load())
+			probes.add(t, f.unhealthy(), f.notes.would.Load(), f.notes.succeeded.Load())
 		}
 	}
 	asked := p.own[s.name].policies

@@ -18,7 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/health"
+	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/tulletest"
 )
@@ -60,6 +63,15 @@ func storm(w *world, seed uint64) {
 		configs[i].Policies = tulle.Policies{
 			Timeout: time.Duration(i) * 2 * time.Second,
 			Retry:   &retry.Policy{Attempts: 3, PerTry: time.Second, BufferBody: 16, Idempotent: i == 1},
+			Limit:   &breaker.Limit{InFlight: 200 - 80*i, Waiting: 20},
+			Probe:   &health.Probe{Interval: time.Second},
+		}
+		if i > 0 {
+			mode := outcome.Mode(roll(2))
+			configs[i].Policies.Outliers = &health.Outliers{Mode: mode, BaseEjectionTime: time.Second}
+			configs[i].Policies.EndpointBreaker = &breaker.Policy{Consecutive: 4, OpenFor: 500 * time.Millisecond}
+			configs[i].Policies.Breaker = &breaker.Policy{FailureRate: .9, MinCalls: 10, OpenFor: 200 * time.Millisecond}
+			s.Spread.SlowStart.Window = time.Second
 		}
 		configs[i].Routes = []tulle.Route{{Name: "split", Split: to(
 			tulle.Destination{Service: "reviews", Weight: 2}, tulle.Destination{Service: "reviews", Subset: "half", Weight: 1})}}
@@ -84,7 +96,7 @@ func storm(w *world, seed uint64) {
 		case 2:
 			src.fail(io.ErrClosedPipe)
 		case 3:
-			_ = m.State()
+			_, _ = m.State(), m.Report()
 		}
 	}
 	src.set(infos...) // for those who still wait for one
@@ -100,6 +112,10 @@ func storm(w *world, seed uint64) {
 	assert.Zero(w, s.Routes[0].Calls.Active)
 	for _, e := range s.Services[0].Endpoints {
 		assert.Zero(w, e.InFlight, e.Addr)
+	}
+	for _, l := range s.Services[0].Limits {
+		assert.Zero(w, l.InFlight)
+		assert.Zero(w, l.Waiting)
 	}
 	var answered uint64
 	for _, n := range s.Services[0].Calls.Status {

@@ -35,7 +35,7 @@ const linger = time.Second
 func newTarget(o *options, w *wire, e *endpoint.Endpoint, c *endpoint.Control, f *feeds) *target {
 	t := &target{Endpoint: e, control: c, wire: w, transport: newTransport(o, w, e)}
 	if f == nil {
-		f = &feeds{leaving: new(leaving), spared: new(spared)}
+		f = &feeds{leaving: new(leaving), notes: new(notes)}
 	}
 	t.feeds.Store(f)
 	t.rt = chain(o.perAttempt, t.transport)

@@ -1,0 +1,143 @@
+package tulle_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/breaker"
+	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/health"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/retry"
+	"github.com/tulle-mesh/tulle/tulletest"
+)
+
+// The report tells of each policy under Observe what it would have done and
+// what became of those calls, while not one call fares other than without any
+// policy. Under Enforce the same policies do it, and there is no report.
+func TestReport(t *testing.T) {
+	policies := func(mode outcome.Mode) tulle.Policies {
+		return tulle.Policies{
+			Breaker:         &breaker.Policy{Mode: mode, Consecutive: 3, OpenFor: time.Hour},
+			EndpointBreaker: &breaker.Policy{Mode: mode, Consecutive: 4, OpenFor: time.Hour},
+			Outliers:        &health.Outliers{Mode: mode, Consecutive5xx: 5},
+			Probe:           &health.Probe{Mode: mode, Path: "/healthz", Interval: time.Second},
+			Retry:           &retry.Policy{Mode: mode, Statuses: []int{500}},
+			Fault:           &fault.Policy{Mode: mode, Abort: &fault.Abort{Status: 418, Percent: 100}},
+		}
+	}
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(1)
+		c := one(addrs...)
+		c.Policies = policies(outcome.Observe)
+		m := w.mesh(c)
+		require.Equal(w, "reviews", m.Report().Services[0].Name)
+		time.Sleep(time.Second)
+		all[0].status.Store(500)
+		time.Sleep(5 * time.Second) // the probe fails too
+		require.Equal(w, 10, w.calls(m, 10))
+		all[0].status.Store(200)
+		require.Zero(w, w.calls(m, 2))
+		for name, want := range map[string]struct{ would, succeeded uint64 }{
+			"breaker":         {9, 2},
+			"endpointBreaker": {0, 0}, // the last endpoint is never left out
+			"outliers":        {0, 0},
+			"probe":           {12, 2},
+			"retry":           {10, 0},
+			"fault":           {12, 0},
+		} {
+			r := policyReport(w, m, name)
+			assert.Equal(w, want.would, r.Would, name)
+			assert.Equal(w, want.succeeded, r.Succeeded, name)
+		}
+		assert.Equal(w, []tulle.EndpointReport{{Addr: addrs[0], LeftOut: true, Would: 12, Succeeded: 2}}, policyReport(w, m, "probe").Endpoints)
+		text := m.Report().String()
+		assert.Contains(w, text, "service reviews: breaker would have had to refuse 9, of which 2 succeeded")
+		assert.Contains(w, text, "would leave out 10.0.0.1:80 now")
+
+		c.Policies = policies(outcome.Enforce)
+		c.Policies.Fault = nil
+		require.NoError(w, m.Apply(c))
+		require.Empty(w, m.Report().Services)
+		require.Equal(w, "no policy observes", m.Report().String())
+		all[0].status.Store(500)
+		w.calls(m, 10)
+		require.NotZero(w, service(w, m, "reviews").Calls.Reasons[outcome.BreakerOpen], "and now it refuses")
+	})
+}
+
+func policyReport(w *world, m *tulle.Mesh, name string) tulle.PolicyReport {
+	w.Helper()
+	for _, s := range m.Report().Services {
+		for _, p := range s.Policies {
+			if p.Policy == name {
+				return p
+			}
+		}
+	}
+	w.Fatalf("nothing is reported of %s", name)
+	return tulle.PolicyReport{}
+}
+
+// Outliers are told by endpoint.
+func TestReportNamesTheEndpoint(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		c := fair(one(addrs...))
+		c.Policies.Outliers = &health.Outliers{Mode: outcome.Observe}
+		m := w.mesh(c)
+		all[1].status.Store(503)
+		w.calls(m, 30)
+		r := policyReport(w, m, "outliers")
+		require.Equal(w, []tulle.EndpointReport{{Addr: addrs[1], LeftOut: true, Would: 5}}, r.Endpoints)
+		require.EqualValues(w, 5, r.Would)
+	})
+}
+
+// What a limit would have refused is counted with what became of it.
+func TestReportOfALimit(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Delay: time.Second})
+		c := one("10.0.0.1:80")
+		c.Policies.Limit = &breaker.Limit{Mode: outcome.Observe, InFlight: 2}
+		m := w.mesh(c)
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() { _, _ = get(w.Context(), m, "http://reviews/") })
+		}
+		wg.Wait()
+		r := policyReport(w, m, "limit")
+		assert.EqualValues(w, 3, r.Would)
+		assert.EqualValues(w, 3, r.Succeeded)
+	})
+}
+
+// Calls to unknown hosts that would have been refused are counted with what
+// became of them.
+func TestReportOfUnknownHosts(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("good:80", tulletest.Step{})
+		w.serve("bad:80", tulletest.Step{Status: http.StatusBadGateway})
+		m := w.mesh(tulle.Config{RefuseUnknownHosts: &tulle.RefuseUnknownHosts{Mode: outcome.Observe}})
+		w.get(m, "http://good/")
+		w.get(m, "http://good/")
+		w.get(m, "http://bad/")
+		_, err := get(w.Context(), m, "http://nobody/")
+		require.Error(w, err)
+		synctest.Wait()
+		r := m.Report().UnknownHosts
+		require.NotNil(w, r)
+		assert.EqualValues(w, 4, r.Would)
+		assert.EqualValues(w, 2, r.Succeeded)
+		assert.Equal(w, "unknown hosts: refuseUnknownHosts would have had to refuse 4, of which 2 succeeded", m.Report().String())
+		require.NoError(w, m.Apply(tulle.Config{}))
+		assert.Nil(w, m.Report().UnknownHosts)
+	})
+}
