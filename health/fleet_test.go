@@ -33,6 +33,7 @@ type fleet struct {
 	// uncapped ejects whoever is accused.
 	uncapped bool
 
+	held          int
 	in            []int
 	calls, failed int
 	mostOut       int
@@ -41,7 +42,7 @@ type fleet struct {
 
 func newFleet(t testing.TB, seed uint64, n int, o health.Outliers) *fleet {
 	f := &fleet{
-		t: t, policy: o, draw: rand.New(rand.NewPCG(seed, uint64(n))), now: begin, every: 20 * time.Millisecond / time.Duration(n),
+		t: t, policy: o, draw: rand.New(rand.NewPCG(seed, uint64(n))), now: begin, every: 40 * time.Millisecond / time.Duration(n),
 		class: broken, fails: func(int) float64 { return 0 },
 	}
 	f.d = health.NewDetector(o, f.draw.Uint64)
@@ -83,6 +84,9 @@ func (f *fleet) call() {
 }
 
 func (f *fleet) pick() (i int, trial bool) {
+	if f.held == 0 {
+		return f.draw.IntN(len(f.rec)), false
+	}
 	in := f.in[:0]
 	for i, r := range f.rec {
 		if r.Claim(f.now) {
@@ -112,6 +116,7 @@ func (f *fleet) settle() {
 		f.causes = append(f.causes, fmt.Sprintf("%d %s", i, cause))
 		f.mostOut = max(f.mostOut, f.out())
 	}
+	f.held = f.out()
 }
 
 // accused returns which endpoints were, each once.
@@ -135,8 +140,8 @@ func peersAlone() health.Outliers {
 // Whatever goes wrong, no more than the cap are out at once, and never the
 // last; with the cap off the same calls put more out.
 func TestProofNeverMoreThanTheCap(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 5, 9, 10, 20} {
-		for seed := range uint64(long(6, 30)) {
+	for _, n := range []int{1, 2, 5, 9, 20} {
+		for seed := range uint64(long(3, 30)) {
 			trouble := func(uncapped bool) *fleet {
 				f := newFleet(t, seed, n, health.Outliers{MaxEjectionPercent: []int{0, 10, 50}[seed%3]})
 				rates := make([]float64, n)
@@ -196,7 +201,7 @@ func TestSingleEndpointStays(t *testing.T) {
 // of them failing so, it accuses that half, and only that.
 func TestProofCommonTroubleEjectsNobody(t *testing.T) {
 	for _, n := range []int{2, 3, 5, 20} {
-		for seed := range uint64(long(2, 20)) {
+		for seed := range uint64(long(1, 20)) {
 			for _, rate := range []float64{.02, .1, .3, .5, 1} {
 				for name, common := range map[string]bool{"all": true, "some": false} {
 					if !common && rate < .1 {

@@ -58,6 +58,10 @@ type facts struct {
 // phase is one stretch in the life of a record. A change of its facts makes a
 // new phase, without the evidence of the old one; who puts it in the place of
 // the old one by compare-and-swap has decided, and the others have not.
+//
+// What every result reads fills the first cache line, what results write lies
+// on the others, and no other object on any of them: the allocator keeps
+// objects of 256 bytes so.
 type phase struct {
 	facts
 	// claim is when the trial was claimed, never while it is free.
@@ -73,6 +77,7 @@ type phase struct {
 	found atomic.Pointer[proof]
 	// series belongs to the sweep.
 	series series
+	_      [24]byte
 }
 
 func newPhase(f facts) *phase {
