@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
@@ -111,8 +112,11 @@ func (d *destination) explain(share float64) ExplainedDestination {
 	for _, known := range g.usable() {
 		e.Endpoints = append(e.Endpoints, known.Addr())
 	}
-	if g.picker == nil {
+	switch b := d.breaker; {
+	case g.picker == nil:
 		e.Why = g.why().Error()
+	case b != nil && d.policies.Breaker.Mode == outcome.Enforce && b.State() != breaker.Closed:
+		e.Why = "the breaker is " + b.State().String()
 	}
 	return e
 }

@@ -27,7 +27,10 @@ func (a *attempt) judge(resp *http.Response, err error) {
 		if err == nil {
 			c.dest.service.latency.Record(r.Latency, now)
 		}
-		a.observe(r)
+		if a.observer != nil {
+			a.observer.Observe(a.target.Endpoint, r)
+		}
+		a.feed(r)
 		a.judged = true
 	}
 	if hook := c.mesh.options.hooks.AttemptDone; hook != nil {
@@ -49,20 +52,24 @@ func (a *attempt) judgeEnd() {
 		a.target.control.Amend(a.out.Class != outcome.Neutral)
 	}
 	now := time.Now()
-	a.observe(outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true})
+	r := outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true}
+	if a.observer != nil {
+		a.observer.Observe(a.target.Endpoint, r)
+	}
+	if !a.out.Class.Failed() {
+		// One failure that turned into another is still one.
+		a.feed(r)
+	}
 }
 
-// observe passes a result on to the balancer and to those who judge.
-func (a *attempt) observe(r outcome.Result) {
+// feed passes a result on to those who judge the endpoint and the service.
+func (a *attempt) feed(r outcome.Result) {
 	a.permit.Done(r)
 	if r.Class == outcome.Success && !r.Late {
 		a.slot.Succeeded()
 	}
 	if a.feeds.observe(r, a.own, a.trial) {
 		a.call.dest.service.look()
-	}
-	if a.observer != nil {
-		a.observer.Observe(a.target.Endpoint, r)
 	}
 }
 

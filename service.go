@@ -163,10 +163,26 @@ func (s *service) rebuildOnKick() {
 		case <-s.ctx.Done():
 			return
 		case <-s.kick:
+			begin := time.Now()
 			for _, report := range s.build() {
 				report()
 			}
+			s.rest(time.Since(begin))
 		}
+	}
+}
+
+// rest lets pass four times what a build took, where that is much: a large
+// service whose endpoints change one by one is not to keep a core busy.
+func (s *service) rest(took time.Duration) {
+	if took < time.Millisecond {
+		return
+	}
+	timer := time.NewTimer(4 * took)
+	defer timer.Stop()
+	select {
+	case <-s.ctx.Done():
+	case <-timer.C:
 	}
 }
 
@@ -192,9 +208,11 @@ func (s *service) buildLocked(v *view, anew bool) (reports []func()) {
 	if fresh {
 		reports = s.membersLocked(infos, now)
 	}
-	v.members = slices.SortedFunc(maps.Values(s.members), func(a, b *target) int {
-		return cmp.Compare(a.Addr(), b.Addr())
-	})
+	if fresh || anew {
+		v.members = slices.SortedFunc(maps.Values(s.members), func(a, b *target) int {
+			return cmp.Compare(a.Addr(), b.Addr())
+		})
+	}
 	s.equipLocked(v.members, now)
 	reports = append(reports, s.reconcileLocked(v.members, now)...)
 	// State is never behind the calls.
