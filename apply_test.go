@@ -13,7 +13,9 @@ import (
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
@@ -39,6 +41,11 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 				Subsets:    []tulle.Subset{{Name: "v1", Labels: map[string]string{"v": "1"}}, {Name: "v1", Labels: map[string]string{"v": "2"}}, {Name: "", Labels: nil}},
 				Policies: tulle.Policies{Timeout: time.Second, Retry: &retry.Policy{Attempts: -1, PerTry: 2 * time.Second,
 					Budget: retry.BudgetPolicy{Ratio: math.Inf(-1)}}}},
+			{Name: "a service", Hosts: []string{"*.details.test"}, Resolver: at("a:1"), Spread: balancer.Spread{OverProvisioning: .5},
+				Policies: tulle.Policies{
+					Breaker: &breaker.Policy{FailureRate: 2}, Limit: &breaker.Limit{InFlight: -1}, Outliers: &health.Outliers{MaxEjectionPercent: 101},
+					EndpointBreaker: &breaker.Policy{OpenFor: -1}, Probe: &health.Probe{Path: "/healthz", Interval: -1},
+				}},
 		},
 		Routes: []tulle.Route{
 			{Name: "a", Match: []match.Request{{Path: match.Path{Regex: "("}}}, Split: []tulle.Destination{{Service: "nobody"}, {Service: "ratings", Subset: "v9"}}},
@@ -46,6 +53,8 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 			{Name: "", Match: []match.Request{{Path: match.Path{Exact: "/x"}}},
 				Split: []tulle.Destination{{Service: "ratings"}}, Filters: routing.Filters{Redirect: &routing.Redirect{Status: 200}},
 				Policies: tulle.Policies{Timeout: time.Millisecond, Retry: &retry.Policy{PerTry: time.Second}}},
+			{Name: "b", Split: []tulle.Destination{{Service: "ratings"}}, Policies: tulle.Policies{
+				Outliers: &health.Outliers{}, EndpointBreaker: &breaker.Policy{}, Probe: &health.Probe{}}},
 		},
 		RefuseUnknownHosts: &tulle.RefuseUnknownHosts{Mode: 7},
 	}
@@ -68,6 +77,16 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 		"services[3] (ratings): retry.attempts: -1",
 		"services[3] (ratings): retry.budget.ratio: -Inf",
 		"services[3] (ratings): retry.perTry: 2s exceeds timeout 1s",
+		"services[4] (a service): spread.overProvisioning: ",
+		"services[4] (a service): breaker.failureRate: ",
+		"services[4] (a service): limit.inFlight: ",
+		"services[4] (a service): outliers.maxEjectionPercent: ",
+		"services[4] (a service): endpointBreaker.openFor: ",
+		"services[4] (a service): probe.interval: ",
+		"services[4] (a service): probe: \"a service\", the first host",
+		"routes[3] (b): outliers: is of a service",
+		"routes[3] (b): endpointBreaker: is of a service",
+		"routes[3] (b): probe: is of a service",
 		"routes[0] (a): matches[0].path.regex: ",
 		"routes[0] (a): split[0] (nobody): service: there is no service \"nobody\"",
 		"routes[0] (a): split[1] (ratings): subset: service ratings has no subset \"v9\"",

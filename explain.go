@@ -137,7 +137,7 @@ func (e Explanation) String() string {
 	for _, d := range e.Destinations {
 		fmt.Fprintf(&b, "\n  %.4g %% to %s, policies: %s", 100*d.Share, label(d.Service, d.Subset), d.Policies)
 		if d.Why != "" {
-			b.WriteString("\n    no endpoint: " + d.Why)
+			b.WriteString("\n    refused: " + d.Why)
 		} else {
 			b.WriteString("\n    one of " + strings.Join(d.Endpoints, ", "))
 		}

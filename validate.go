@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -55,7 +56,11 @@ func (c Config) validateServices(f *faults) {
 		}
 		s.validate(f)
 		s.Policies.validate(f)
-		s.Policies.or(c.Policies).validateTogether(f)
+		p := s.Policies.or(c.Policies)
+		p.validateTogether(f)
+		if u, err := url.Parse("http://" + s.host()); p.Probe != nil && p.Probe.Path != "" && (err != nil || u.Host != s.host()) {
+			f.add("probe: %q, the first host of the service, cannot be that of a URL", s.host())
+		}
 	}
 }
 
