@@ -130,12 +130,12 @@ func (d *Detector) sweep(at int64) {
 			continue
 		}
 		s := &p.series
-		peers := usual.less(s.usual)
-		if !s.watch(peers, before) {
-			continue
-		}
+		s.begin(before)
 		own := s.counted.less(s.onset)
 		theirs := d.total.less(s.onsetAll).less(own)
+		if !s.watch(usual.less(s.usual), theirs) {
+			continue
+		}
 		if active < d.policy.SuccessRateMinimumHosts || min(own.calls(), theirs.calls()) < float64(d.policy.SuccessRateRequestVolume) {
 			continue
 		}

@@ -201,7 +201,7 @@ func TestSingleEndpointStays(t *testing.T) {
 // of them failing so, it accuses that half, and only that.
 func TestProofCommonTroubleEjectsNobody(t *testing.T) {
 	for _, n := range []int{2, 3, 5, 20} {
-		for seed := range uint64(long(1, 20)) {
+		for seed := range uint64(long(1, 100)) {
 			for _, rate := range []float64{.02, .1, .3, .5, 1} {
 				for name, common := range map[string]bool{"all": true, "some": false} {
 					if !common && rate < .1 {

@@ -21,12 +21,11 @@ const (
 	// stops growing while there is nobody to compare with.
 	alarm     = 15
 	mostScore = 2 * alarm
-	// What the comparison then has to show.
+	// What the comparison then has to show, beside a logarithm of the
+	// likelihood ratio, of two rates against a common one, that reaches alarm
+	// as well: by chance that takes tens of millions of comparisons.
 	guiltyFactor = 2
 	guiltyGap    = .03
-	// guiltyRatio is twice the log-likelihood ratio of two rates against one
-	// common rate: χ² with one degree of freedom, 20 being 1 in 100,000.
-	guiltyRatio = 20
 	// peersFail is the share of failures above which the peers are in trouble
 	// themselves.
 	peersFail = .20
@@ -59,14 +58,20 @@ func (s *series) take(now tally, keep float64) {
 	s.usual = tally{max(0, s.usual.ok*keep+s.step.ok), s.usual.failed*keep + s.step.failed}
 }
 
-// watch adds the last step to the sum and reports whether it raises alarm.
-// peers is what the others usually do, all what all together had counted
-// before the step.
-func (s *series) watch(peers, all tally) bool {
+// begin notes where the sum leaves zero, if it does with the last step. all
+// is what all together had counted before it.
+func (s *series) begin(all tally) {
 	if s.score == 0 {
 		s.onset, s.onsetAll = s.counted.less(s.step), all
 	}
-	good := max(floorRate, (peers.failed+floorRate*floorWeight)/(peers.calls()+floorWeight))
+}
+
+// watch adds the last step to the sum and reports whether it raises alarm.
+// usual is what the peers did in the last minutes, since what they did since
+// the onset: in trouble that all have, the latter is sooner to tell.
+func (s *series) watch(usual, since tally) bool {
+	good := max(floorRate, (usual.failed+floorRate*floorWeight)/(usual.calls()+floorWeight))
+	good = max(good, (since.failed+good*floorWeight)/(since.calls()+floorWeight))
 	bad := min(watchMost, max(watchFactor*good, good+watchGap))
 	if bad <= good {
 		s.score = 0
@@ -93,7 +98,7 @@ func compare(own, peers tally) finding {
 	switch {
 	case q > peersFail, p < guiltyFactor*q, p < q+guiltyGap:
 		return innocent
-	case likelihood(own)+likelihood(peers)-likelihood(tally{own.ok + peers.ok, own.failed + peers.failed}) < guiltyRatio/2.:
+	case likelihood(own)+likelihood(peers)-likelihood(tally{own.ok + peers.ok, own.failed + peers.failed}) < alarm:
 		return undecided
 	default:
 		return guilty

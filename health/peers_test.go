@@ -18,9 +18,9 @@ func TestCompare(t *testing.T) {
 		"as bad as the peers":         {tally{90, 10}, tally{900, 100}, innocent},
 		"less than twice":             {tally{810, 190}, tally{9000, 1000}, innocent},
 		"too small a gap":             {tally{9750, 250}, tally{99_990, 10}, innocent},
-		"perhaps chance":              {tally{7, 5}, tally{10, 0}, undecided},
-		"the same with more peers":    {tally{7, 5}, tally{100, 0}, guilty},
-		"all fail, peers never":       {tally{0, 10}, tally{10, 0}, guilty},
+		"perhaps chance":              {tally{5, 7}, tally{20, 0}, undecided},
+		"the same with more peers":    {tally{5, 7}, tally{100, 0}, guilty},
+		"all fail, peers never":       {tally{0, 12}, tally{12, 0}, guilty},
 		"no failures":                 {tally{100, 0}, tally{100, 0}, innocent},
 		"successes taken back":        {tally{-1, 12}, tally{100, 0}, guilty},
 		"a fifth of the peers' calls": {tally{10, 90}, tally{80, 20}, guilty},
@@ -51,6 +51,7 @@ func TestWatch(t *testing.T) {
 				now.ok++
 			}
 			s.take(now, 1)
+			s.begin(tally{})
 			if s.watch(peers, tally{}) {
 				return n
 			}

@@ -309,7 +309,7 @@ func TestProofAgainstRivals(t *testing.T) {
 		_, _ = fmt.Fprint(w, s)
 		for _, way := range ways {
 			var r tallied
-			for seed := range uint64(long(max(1, 9/s.n), 40)) {
+			for seed := range uint64(long(max(1, 15/s.n), 40)) {
 				s.play(seed, start(way, s), &r)
 			}
 			table[s][way] = r
