@@ -60,7 +60,7 @@ func (d *Division) Parts() []Part { return d.parts }
 // division makes the Division of a set.
 func (s *Spreader) division(set *partition, at int64) *Division {
 	d := &Division{}
-	picker := &divided{base: s.base, at: at}
+	picker := &divided{base: s.base, at: at, strict: s.spread.Strict}
 	var used []*part
 	for _, p := range set.parts {
 		if len(p.usable) == 0 {
@@ -70,7 +70,7 @@ func (s *Spreader) division(set *partition, at int64) *Division {
 		for i, c := range p.usable {
 			eps[i] = c.ep
 		}
-		pk := pickable{picker: s.of(p.key).Update(eps), thinner: newThinner(p.usable, s.shape, at), hash: p.key.hash()}
+		pk := pickable{picker: s.of(p.key).Update(eps), thinner: newThinner(p, s.shape, at), hash: p.key.hash()}
 		pk.returner, _ = pk.picker.(returner)
 		picker.parts = append(picker.parts, pk)
 		used = append(used, p)
@@ -152,7 +152,9 @@ func (o *observers) Observe(ep *endpoint.Endpoint, r outcome.Result) {
 // divided picks a part, and in it an endpoint.
 type divided struct {
 	parts []pickable
-	base  time.Time
+	// strict keeps attempts that must avoid others from parts without a share.
+	strict bool
+	base   time.Time
 	// steps are the shares of the parts from time at on, the last one from
 	// the end of the span.
 	steps []step
@@ -267,7 +269,8 @@ const (
 // tells anything of the bits that the policy sees.
 func (st *step) choose(q *Query, parts []pickable) int {
 	if q.HasHash {
-		return st.rank(q.Hash, parts)
+		i, _ := st.rank(q.Hash, parts, 0)
+		return i
 	}
 	r := random{q.Draw ^ drawSalt}
 	u := r.word()
@@ -279,8 +282,10 @@ func (st *step) choose(q *Query, parts []pickable) int {
 	return st.last
 }
 
-// rank is weighted rendezvous hashing, see Rendezvous.
-func (st *step) rank(hash uint64, parts []pickable) int {
+// rank is weighted rendezvous hashing, see Rendezvous: it returns the part of
+// the least score beyond the given one, and the score, which is infinite if
+// there is none.
+func (st *step) rank(hash uint64, parts []pickable, beyond float64) (int, float64) {
 	first, least := st.last, math.Inf(1)
 	for i, inverse := range st.inverse {
 		if inverse == 0 {
@@ -291,37 +296,54 @@ func (st *step) rank(hash uint64, parts []pickable) int {
 		if rest*inverse >= least {
 			continue
 		}
-		if score := -math.Log1p(-rest) * inverse; score < least {
+		if score := -math.Log1p(-rest) * inverse; score < least && score > beyond {
 			first, least = i, score
 		}
 	}
-	return first
+	return first, least
 }
 
 // elsewhere returns an endpoint of another part than i that need not be
-// avoided, as ep must. Of parts that have a share of the calls it does not
-// always begin with the same; those without one come in order of their tiers.
+// avoided, as ep must. Parts that have a share of the calls come in the rank
+// of the call's key, or of chance; those without one in order of their tiers.
 func (d *divided) elsewhere(q *Query, st *step, i int, ep *endpoint.Endpoint, at int64) *endpoint.Endpoint {
-	n := len(d.parts)
-	r := random{q.Draw ^ hashSalt}
-	if q.HasHash {
-		r = random{q.Hash ^ drawSalt}
+	hash := q.Hash
+	if !q.HasHash {
+		hash = q.Draw
 	}
-	from := int(r.below(uint64(n)))
-	for k := range 2 * n {
-		j, loaded := k-n, false
-		if k < n {
-			j, loaded = (from+k)%n, true
+	var score float64
+	for range d.parts {
+		var j int
+		if j, score = st.rank(hash, d.parts, score); math.IsInf(score, 1) {
+			break
 		}
-		if j == i || (st.inverse[j] > 0) != loaded {
-			continue
-		}
-		other := d.parts[j].pick(q, at)
-		if !q.Avoids(other) {
+		if other := d.refuge(q, i, j, at); other != nil {
 			d.parts[i].putBack(ep, q.Now)
 			return other
 		}
-		d.parts[j].putBack(other, q.Now)
+	}
+	for j := range d.parts {
+		if st.inverse[j] != 0 || d.strict {
+			continue
+		}
+		if other := d.refuge(q, i, j, at); other != nil {
+			d.parts[i].putBack(ep, q.Now)
+			return other
+		}
+	}
+	return ep
+}
+
+// refuge returns an endpoint of part j that need not be avoided, nil if there
+// is none or if that is part i.
+func (d *divided) refuge(q *Query, i, j int, at int64) *endpoint.Endpoint {
+	if i == j {
+		return nil
+	}
+	ep := d.parts[j].pick(q, at)
+	if q.Avoids(ep) {
+		d.parts[j].putBack(ep, q.Now)
+		return nil
 	}
 	return ep
 }

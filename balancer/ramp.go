@@ -66,10 +66,16 @@ func (s shape) furthest(front []ramp, at int64) float64 {
 
 // thinner takes from endpoints in their ramps what they are not to have yet.
 //
-// An endpoint that a Picker has picked is accepted with the probability of
-// its factor in proportion to the largest one, else there is another draw:
-// rejection sampling (von Neumann, 1951), by which an endpoint that is picked
-// with probability p gets p·f of the sum of all p·f, whatever the policy.
+// An endpoint whose factor f is less than the mean m is accepted with
+// probability f/m, and with f of m or more always. For one that is not
+// accepted there are further draws, in which an endpoint is accepted in
+// proportion to f-m. If each is picked with a probability in proportion to
+// its weight w, it so gets w·f of the sum of all w·f: of what those below the
+// mean lose, each of the others gets what it lacks, as in the alias method.
+//
+// To draw until an endpoint is accepted with f alone would come to the same
+// where picks are by chance. But of two endpoints a policy that looks at load
+// picks the idle newcomer again and again, until it has all calls.
 type thinner struct {
 	shape
 	ramps map[*endpoint.Endpoint]ramping
@@ -77,7 +83,10 @@ type thinner struct {
 	order []*endpoint.Endpoint
 	// front is nil if an endpoint of the set has no ramp.
 	front []ramp
-	end   int64 // of the last ramp
+	// means are the mean factors from time at up to end, at the squares of
+	// even steps.
+	means   [numMeans + 1]float64
+	at, end int64
 }
 
 type ramping struct {
@@ -87,98 +96,147 @@ type ramping struct {
 }
 
 const (
-	// maxRedraws bounds what a pick spends on endpoints in their ramps.
-	// Beyond it one gets a call that it should not have: where nine of ten
-	// are new, 3 calls in a hundred at the very beginning.
-	maxRedraws = 16
-	// maxPassed is how many endpoints in their ramps a key passes over at
-	// once.
+	// maxRedraws bounds what a pick spends on endpoints in their ramps before
+	// it leaves them out.
+	maxRedraws = 8
+	// maxPassed is how many endpoints in their ramps a pick leaves out at
+	// once, and maxMoves how often it does so.
 	maxPassed = 64
+	maxMoves  = 16
+	numMeans  = 64
 
 	thinSalt = 0x5851f42d4c957f2d
 )
 
 // newThinner returns nil if none of the candidates is in a ramp.
-func newThinner(cs []candidate, sh shape, now int64) *thinner {
-	t := &thinner{shape: sh, ramps: map[*endpoint.Endpoint]ramping{}, end: noTime}
-	var lines []ramp
-	for _, c := range cs {
-		if c.ramp.end > now {
-			t.ramps[c.ep] = ramping{ramp: c.ramp, hash: xxh64.Sum(c.ep.Addr(), thinSalt)}
-			t.order = append(t.order, c.ep)
-			lines = append(lines, c.ramp)
-			t.end = max(t.end, c.ramp.end)
-		}
-	}
-	if len(lines) == 0 {
+func newThinner(p *part, sh shape, at int64) *thinner {
+	if len(p.ramping) == 0 {
 		return nil
+	}
+	t := &thinner{shape: sh, ramps: make(map[*endpoint.Endpoint]ramping, len(p.ramping)), at: at, end: noTime}
+	var steady, total float64
+	for _, c := range p.usable {
+		total += c.weight
+		if c.ramp.end <= at {
+			steady += c.weight
+			continue
+		}
+		t.ramps[c.ep] = ramping{ramp: c.ramp, hash: xxh64.Sum(c.ep.Addr(), thinSalt)}
+		t.order = append(t.order, c.ep)
+		t.end = max(t.end, c.ramp.end)
 	}
 	slices.SortStableFunc(t.order, func(a, b *endpoint.Endpoint) int {
 		return cmp.Compare(t.ramps[a].end, t.ramps[b].end)
 	})
+	lines := make([]ramp, len(t.order))
 	for i, ep := range t.order {
 		r := t.ramps[ep]
-		r.place = i
+		r.place, lines[i] = i, r.ramp
 		t.ramps[ep] = r
 	}
-	if len(lines) == len(cs) {
+	if len(lines) == len(p.usable) {
 		t.front = front(lines)
+	}
+	for i := range t.means {
+		x := float64(i) / numMeans
+		sum, when := steady, at+int64(x*x*float64(t.end-at))
+		for _, l := range p.ramping {
+			sum += l.weight * sh.factor(l.ramp, when)
+		}
+		t.means[i] = sum / total
 	}
 	return t
 }
 
+func (t *thinner) mean(at int64) float64 {
+	x := numMeans * math.Sqrt(float64(max(0, at-t.at))/float64(t.end-t.at))
+	i := min(int(x), numMeans-1)
+	return t.means[i] + (x-float64(i))*(t.means[i+1]-t.means[i])
+}
+
+// of returns the factor of an endpoint.
+func (t *thinner) of(ep *endpoint.Endpoint, at int64) float64 {
+	if r, ok := t.ramps[ep]; ok {
+		return t.factor(r.ramp, at)
+	}
+	return 1
+}
+
 // pick has p pick until it may be what is picked.
 func (t *thinner) pick(p *pickable, q *Query, at int64) *endpoint.Endpoint {
+	ep := p.picker.Pick(*q)
 	if at == noTime || at >= t.end {
-		return p.picker.Pick(*q)
+		return ep
 	}
-	most := t.furthest(t.front, at)
+	mean := t.mean(at)
 	if q.HasHash {
-		return t.pickKey(p, q, at, most)
+		return t.pickKey(p, q, ep, at, mean)
 	}
 	r := random{q.Draw ^ thinSalt}
+	f := t.of(ep, at)
+	if f >= mean || r.part() < f/mean {
+		return ep
+	}
+	most := t.furthest(t.front, at)
 	again := *q
 	for range maxRedraws {
-		ep := p.picker.Pick(again)
-		ramp, ok := t.ramps[ep]
-		if !ok || r.part() < t.factor(ramp.ramp, at)/most {
-			return ep
-		}
 		p.putBack(ep, q.Now)
 		again.Draw = r.word()
+		ep = p.picker.Pick(again)
+		if f = t.of(ep, at); f >= most || r.part() < (f-mean)/(most-mean) {
+			return ep
+		}
 	}
-	return p.picker.Pick(again)
+	for range maxMoves {
+		next := t.pass(p, q, r.word(), ep)
+		if next == nil {
+			break
+		}
+		if ep = next; t.of(ep, at) >= mean {
+			break
+		}
+	}
+	return ep
 }
 
 // pickKey decides by the key itself, so that all its calls go the same way:
 // the endpoint of a key has it from when the ramp is as far as the key says.
-// Until then the key is where it would be without that endpoint, or any that
-// ends its ramp later.
-//
-// In an attempt that is to avoid others, what is left may be an endpoint that
-// is in its ramp; then it has the call.
-func (t *thinner) pickKey(p *pickable, q *Query, at int64, most float64) *endpoint.Endpoint {
-	ep := p.picker.Pick(*q)
-	again := *q
-	for range maxRedraws {
+// Until then the key is where it would be without that endpoint and those
+// that end their ramps later.
+func (t *thinner) pickKey(p *pickable, q *Query, ep *endpoint.Endpoint, at int64, mean float64) *endpoint.Endpoint {
+	for range maxMoves {
 		ramp, ok := t.ramps[ep]
 		if !ok {
 			return ep
 		}
 		r := random{q.Hash ^ ramp.hash}
-		if r.part() < t.factor(ramp.ramp, at)/most {
+		if r.part() < t.factor(ramp.ramp, at)/mean {
 			return ep
 		}
-		again.Avoid = t.order[ramp.place:min(len(t.order), ramp.place+maxPassed)]
-		next := p.picker.Pick(again)
-		if again.Avoids(next) || q.Avoids(next) {
-			p.putBack(next, q.Now)
+		next := t.pass(p, q, q.Draw, ep)
+		if next == nil {
 			return ep
 		}
-		p.putBack(ep, q.Now)
 		ep = next
 	}
 	return ep
+}
+
+// pass takes back an endpoint in its ramp and has p pick one that ends its
+// own earlier, or has none. It returns nil if that cannot be had: there is no
+// room for a list of these and of what the query avoids, so that what the
+// query avoids may be picked, and is not taken.
+func (t *thinner) pass(p *pickable, q *Query, draw uint64, ep *endpoint.Endpoint) *endpoint.Endpoint {
+	place := t.ramps[ep].place
+	again := *q
+	again.Draw, again.Avoid = draw, t.order[place:min(len(t.order), place+maxPassed)]
+	next := p.picker.Pick(again)
+	if again.Avoids(next) || q.Avoids(next) {
+		p.putBack(next, q.Now)
+		return nil
+	}
+	p.putBack(ep, q.Now)
+	return next
 }
 
 // part returns a number from 0 up to but not including 1.

@@ -35,8 +35,8 @@ import (
 // available endpoints.
 type Spread struct {
 	// Strict sends all calls to the first tier in which any endpoint is
-	// available: nothing is spilt, and the last endpoint of a tier gets all
-	// of its calls.
+	// available: nothing is spilt, the last endpoint of a tier gets all of its
+	// calls, and a further attempt stays in the tier as well.
 	Strict bool `json:"strict,omitzero"`
 	// OverProvisioning is how much more than its even share an endpoint is
 	// trusted to take when others of its tier or zone are not available, at
