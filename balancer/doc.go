@@ -29,4 +29,11 @@
 //
 // Availability is not a matter of policies: a Picker is only ever given
 // endpoints that may be picked.
+//
+// A Spreader stands before the policy where endpoints have priorities or run
+// in several zones: it divides the calls over them as a Spread says, spills
+// what a part cannot take, falls back on endpoints that seem unhealthy rather
+// than on none, and lets those that are new or have returned come to their
+// share gradually. Without priorities, zones and ramps it is not in the way of
+// a pick at all.
 package balancer

@@ -122,3 +122,34 @@ func ExampleRingHash_Validate() {
 	// maxSize: 4096 is less than minSize, which is 8192
 	// bound: 0.9 is neither 0 nor a number of at least 1
 }
+
+// Half of the first priority is lost: it keeps 1.4 times that half, which is
+// 70 % of the calls, and the second priority has the rest.
+func ExampleSpreader() {
+	now := time.Now()
+	var members []balancer.Member
+	for i, addr := range []string{"10.0.0.1:80", "10.0.0.2:80", "10.1.0.1:80", "10.1.0.2:80"} {
+		ep, control := endpoint.New(endpoint.Info{Addr: addr, Priority: uint32(i / 2)}, now)
+		if i == 0 {
+			control.Hold(endpoint.Unhealthy, "probe", now)
+		}
+		members = append(members, balancer.Member{Endpoint: ep})
+	}
+	spreader := balancer.NewSpreader(balancer.LeastRequest{}, balancer.Spread{}, balancer.Env{Service: "reviews"})
+	division := spreader.Update(members, now)
+	for _, p := range division.Parts() {
+		fmt.Printf("priority %d: %d of %d available, %.0f %% of the calls\n", p.Priority, p.Available, p.Known, 100*p.Load)
+	}
+	fmt.Println(division.Picker().Pick(balancer.Query{Draw: 1, Now: now}).Addr())
+	// Output:
+	// priority 0: 1 of 2 available, 70 % of the calls
+	// priority 1: 2 of 2 available, 30 % of the calls
+	// 10.0.0.2:80
+}
+
+func ExampleSpread_Validate() {
+	fmt.Println(balancer.Spread{OverProvisioning: 0.5, Zones: balancer.WeightedZones}.Validate())
+	// Output:
+	// overProvisioning: 0.5 is neither 0 nor a number of at least 1
+	// zoneWeights: no zone has a weight
+}
