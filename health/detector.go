@@ -112,10 +112,8 @@ func (d *Detector) sweep(at int64) {
 	var usual tally
 	active := 0
 	for _, r := range d.members {
+		// Only in service a phase counts anything.
 		p := r.phase.Load()
-		if p.kind != serving {
-			continue
-		}
 		s := &p.series
 		s.take(tally{float64(p.ok.Load()), float64(p.failed.Load())}, keep)
 		d.total.add(s.step)
@@ -126,13 +124,14 @@ func (d *Detector) sweep(at int64) {
 	}
 	for _, r := range d.members {
 		p := r.phase.Load()
-		if p.kind != serving || p.series.step == (tally{}) {
+		if p.series.step == (tally{}) {
 			continue
 		}
 		s := &p.series
 		s.begin(before)
 		own := s.counted.less(s.onset)
 		theirs := d.total.less(s.onsetAll).less(own)
+		own.ok, theirs.ok = max(0, own.ok), max(0, theirs.ok) // earlier successes may have been taken back
 		if !s.watch(usual.less(s.usual), theirs) {
 			continue
 		}

@@ -102,18 +102,20 @@ func (r rule) counts(c outcome.Class) bool {
 // succeed counts a success of an attempt that began at begun.
 func (p *phase) succeed(begun int64) {
 	p.ok.Add(1)
+	var was [numRuns]int64
 	ended := false
 	for k := range p.runs {
 		if n := p.runs[k].Load(); n != 0 {
 			ended = true
-			p.aside[k].Store(n)
+			was[k] = n
 			p.runs[k].Store(0)
-		} else if p.aside[k].Load() != 0 {
-			p.aside[k].Store(0)
 		}
 	}
 	switch {
 	case ended:
+		for k := range p.runs {
+			p.aside[k].Store(was[k])
+		}
 		p.opened.Store(begun)
 	case p.opened.Load() != never:
 		p.opened.Store(never)
