@@ -20,7 +20,9 @@ type Member struct {
 }
 
 // Spreader divides the calls to a set of endpoints over their priorities and
-// zones and has a Balancer of one Policy choose in each part.
+// zones and has a Balancer of one Policy choose in each part. While endpoints
+// are in their ramps, and for attempts that must avoid others, Pick of a
+// policy may be called several times for one attempt.
 type Spreader struct {
 	policy    Policy
 	spread    Spread
