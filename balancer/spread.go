@@ -95,12 +95,13 @@ func (z Zones) MarshalText() ([]byte, error) { return []byte(z.String()), nil }
 
 // UnmarshalText is the reverse of MarshalText.
 func (z *Zones) UnmarshalText(text []byte) error {
-	i := slices.Index(zonesNames[:], string(text))
-	if i < 0 {
-		return fmt.Errorf("balancer: zones %q are neither any, nearest nor weighted", text)
+	for i, name := range zonesNames {
+		if name == string(text) {
+			*z = Zones(i)
+			return nil
+		}
 	}
-	*z = Zones(i)
-	return nil
+	return fmt.Errorf("balancer: zones %q are neither any, nearest nor weighted", text)
 }
 
 // ZoneWeight is the share of a zone relative to other zones.
