@@ -19,6 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/body"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
+	"github.com/tulle-mesh/tulle/telemetry"
 )
 
 // attempt is one try of a call at one endpoint. The first lives in its Call.
@@ -42,9 +43,12 @@ type attempt struct {
 	upload      upload
 	hint        [1]string // the values of the header that the mesh writes
 	resp        *http.Response
-	// out is the judgement at the headers, bodyErr what ended the body.
+	// out is the judgement at the headers, bodyErr what ended the body, class
+	// the judgement as it then stands.
 	out     outcome.Outcome
 	bodyErr error
+	class   outcome.Class
+	span    telemetry.Span
 	hook    body.Hook
 	// state has ended, delivered or both; who adds the second ends the call.
 	state atomic.Uint32
@@ -83,19 +87,24 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 	c.reached = a.target
 	var connected *atomic.Bool
 	if c.dest.traced && !repeatable(c.in.Method) {
-		ctx, connected = trace(ctx)
+		ctx, connected = noteConn(ctx)
 	}
 	a.req = *c.in.WithContext(ctx)
 	a.body(b)
 	a.address()
+	ctx = a.watch(ctx)
 	a.header(ctx)
 
-	followed := false
+	judged, followed := false, false
 	defer func() {
 		if followed {
 			return
 		}
 		// There is no body to follow, or code plugged into the mesh panicked.
+		if !judged {
+			a.span.Panicked()
+		}
+		a.span.End()
 		a.free()
 		a.target.end()
 		if a.resp != nil && a.resp.Body != nil {
@@ -116,10 +125,11 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 	}
 	if err != nil {
 		a.judge(nil, err)
+		judged = true
 		return nil, a.out, err
 	}
 	a.judge(resp, nil)
-	followed = true
+	judged, followed = true, true
 	a.hook.Follow(resp, a.req.Method, a)
 	return resp, a.out, nil
 }
@@ -161,9 +171,9 @@ func repeatable(method string) bool {
 	return false
 }
 
-// trace returns a context that notes whether a connection was had. An attempt
+// noteConn returns a context that notes whether a connection was had. An attempt
 // that was cut off before that was never sent.
-func trace(ctx context.Context) (context.Context, *atomic.Bool) {
+func noteConn(ctx context.Context) (context.Context, *atomic.Bool) {
 	connected := new(atomic.Bool)
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
@@ -259,10 +269,14 @@ func (a *attempt) header(ctx context.Context) {
 		hint = hintOf(ctx, a.n, c.mirrored, a.start)
 	}
 	edit := !c.route.filters.Request.IsZero()
-	if hint == "" && !edit || c.in.Header == nil {
+	propagate := c.mesh.recorder.Propagates() && c.dest.propagate
+	if hint == "" && !edit && !propagate || c.in.Header == nil {
 		return
 	}
 	a.req.Header = ownHeader(c.in.Header)
+	if propagate {
+		c.mesh.recorder.Inject(ctx, a.req.Header)
+	}
 	if hint != "" {
 		a.hint[0] = hint
 		a.req.Header[hintField] = a.hint[:]
@@ -279,6 +293,7 @@ func (a *attempt) BodyEnd(err error) {
 	a.bodyErr = retry.Cause(a.req.Context(), err)
 	defer func() {
 		// Also when code plugged into the mesh panicked.
+		a.span.End()
 		a.free()
 		a.target.end()
 		a.settle(ended)
@@ -290,7 +305,7 @@ func (a *attempt) BodyEnd(err error) {
 // caller got it.
 func (a *attempt) settle(what uint32) {
 	if was := a.state.Or(what); was|what == ended|delivered && was != ended|delivered {
-		d := CallDone{Endpoint: a.target.Addr(), Status: a.resp.StatusCode, Err: a.bodyErr}
+		d := CallDone{Endpoint: a.target.Addr(), Status: a.resp.StatusCode, Class: a.class, Err: a.bodyErr}
 		if a.bodyErr != nil {
 			d.Reason = a.call.reason(a.bodyErr)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/balancer"
@@ -51,6 +52,7 @@ func TestAllocationBudgets(t *testing.T) {
 			c.Services[0].Resolver = discovery.NewStatic(endpoint.Info{Addr: "10.0.0.1:80", Zone: "a"}, endpoint.Info{Addr: "10.0.0.2:80", Zone: "b"})
 		}, allocs: 1, bytes: 1024},
 		{name: "A: with attempt middleware", opts: []tulle.Option{tulle.WithAttemptMiddleware(through)}, allocs: 1, bytes: 1024},
+		{name: "A: with metrics", opts: []tulle.Option{tulle.WithMeterProvider(noop.NewMeterProvider())}, allocs: 1, bytes: 1024},
 		{name: "B: deadline told, up to 8 fields", ctx: withDeadline, fields: 7, allocs: 1 + 3, bytes: 1024 + 512},
 		{name: "B: deadline told, up to 23 fields", ctx: withDeadline, fields: 22, allocs: 1 + 5, bytes: 1024 + 1638},
 		{name: "B: header edited", config: func(c *tulle.Config) {

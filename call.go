@@ -10,6 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
+	"github.com/tulle-mesh/tulle/telemetry"
 )
 
 // Call is one call through the mesh, from the request of its caller to the
@@ -43,6 +44,9 @@ type Call struct {
 	sent    int
 	reached *target
 	first   attempt
+
+	scope *telemetry.Scope // nil if nobody watches
+	span  telemetry.Span
 }
 
 // parent is context.Context under a name that only this package can set.
@@ -114,17 +118,18 @@ func (c *Call) Endpoint() string {
 func (c *Call) run(in *http.Request) (*http.Response, error) {
 	c.in = in
 	c.begin()
+	ctx := context.Context(c)
+	if c.entered.Load() {
+		// Call middleware may have put something around the call's context.
+		ctx = in.Context()
+	}
+	ctx = c.watch(ctx)
 	if c.dest == nil {
 		return c.answer()
 	}
 	if c.mesh.closing.Load() {
 		closeBody(in)
 		return nil, c.fail(&Error{Reason: outcome.ShuttingDown})
-	}
-	ctx := context.Context(c)
-	if c.entered.Load() {
-		// Call middleware may have put something around the call's context.
-		ctx = in.Context()
 	}
 	returned := false
 	defer func() {
@@ -259,8 +264,13 @@ func (c *Call) end(d CallDone) {
 	if c.dest != nil && c.dest.service.stats.end(d.Status, d.Reason) {
 		c.mesh.left()
 	}
-	if hook := c.mesh.options.hooks.CallDone; hook != nil {
-		d.Call, d.Request, d.Attempts, d.Duration = c, c.in, c.sent, time.Since(c.start)
+	hook := c.mesh.options.hooks.CallDone
+	if hook == nil && c.scope == nil {
+		return
+	}
+	d.Call, d.Request, d.Attempts, d.Duration = c, c.in, c.sent, time.Since(c.start)
+	c.watched(&d)
+	if hook != nil {
 		hook(d)
 	}
 }

@@ -234,6 +234,7 @@ func (s *service) logs(t *target, was, is *endpoint.Availability) (reports []fun
 		_, _, since := was.Held(h)
 		switch now, reason, _ := is.Held(h); {
 		case now && !held(was, h):
+			s.leftOut[h].Add(1)
 			reports = append(reports, func() {
 				s.options.logger.Warn("endpoint left out", "service", s.name, "endpoint", t.Addr(), "hold", h.String(), "reason", reason)
 			})

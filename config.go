@@ -62,6 +62,9 @@ type Service struct {
 	// External marks a service outside one's own organisation: nothing that
 	// the mesh knows is added to what is sent to it.
 	External bool
+	// TraceContext sends the trace context, and the baggage with it, also to
+	// an External service. Others get it in any case, see WithPropagator.
+	TraceContext bool
 	// Classifier judges what the endpoints answer. Nil is outcome.HTTP{}.
 	Classifier outcome.Classifier
 	// MaxWait is how long a call waits for an endpoint while there is none

@@ -186,6 +186,7 @@ var proofs = [...]struct{ field, proof string }{
 	{"tulle.Service.Spread", ".:TestCallsStayInTheZone"},
 	{"tulle.Service.Subsets", ".:TestRequestRouting"},
 	{"tulle.Service.TLS", ".:TestTLS"},
+	{"tulle.Service.TraceContext", ".:TestTraceContextStaysInside"},
 	{"tulle.Subset.Labels", ".:TestRequestRouting"},
 	{"tulle.Subset.Name", ".:TestRequestRouting"},
 	{"tulle.TLS.Certificates", ".:TestTLS"},

@@ -52,6 +52,9 @@ type CallDone struct {
 	Endpoint string
 	// Status is the status code of the response, 0 without one.
 	Status int
+	// Class is the judgement on the response, what its body came to included,
+	// zero without one.
+	Class outcome.Class
 	// Reason is why the mesh answered, refused or gave up the call itself.
 	Reason outcome.Reason
 	// Attempts is how many attempts were sent.

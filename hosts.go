@@ -14,6 +14,17 @@ func (s Service) hosts() []string {
 	return s.Hosts
 }
 
+// address returns what metrics call the service: the first of its names that
+// is one host, and its port, 0 for any.
+func (s Service) address() (host string, port int) {
+	for _, pattern := range s.hosts() {
+		if h, err := match.ParseHost(pattern); err == nil && !h.Wildcard {
+			return h.Name, int(h.Port)
+		}
+	}
+	return s.Name, 0
+}
+
 // isAt reports whether a call to one of the hosts may be one to the service.
 func (s Service) isAt(hosts []match.Host) bool {
 	for _, pattern := range s.hosts() {

@@ -18,7 +18,8 @@ func (a *attempt) judge(resp *http.Response, err error) {
 	if err != nil && a.neutral(now) {
 		a.out.Class = outcome.Neutral
 	}
-	r.Outcome = a.out
+	r.Outcome, a.class = a.out, a.out.Class
+	r.TraceID = c.mesh.recorder.TraceID(a.req.Context())
 	r.Reported = resp != nil && a.report(resp, now)
 	if !c.mirrored {
 		if a.out.Class != outcome.Neutral {
@@ -26,6 +27,9 @@ func (a *attempt) judge(resp *http.Response, err error) {
 		}
 		if err == nil {
 			c.dest.service.latency.Record(r.Latency, now)
+			if c.route.latency != nil {
+				c.route.latency.Record(r.Latency, now)
+			}
 		}
 		if a.observer != nil {
 			a.observer.Observe(a.target.Endpoint, r)
@@ -33,6 +37,7 @@ func (a *attempt) judge(resp *http.Response, err error) {
 		a.feed(r)
 		a.judged = true
 	}
+	a.watched(resp, &r, err)
 	if hook := c.mesh.options.hooks.AttemptDone; hook != nil {
 		hook(AttemptDone{Call: c, Attempt: a.n, Endpoint: a.target.Addr(), Result: r, Err: err})
 	}
@@ -52,7 +57,10 @@ func (a *attempt) judgeEnd() {
 		a.target.control.Amend(a.out.Class != outcome.Neutral)
 	}
 	now := time.Now()
+	a.class = late.Class
+	a.span.Late(late.Class, a.bodyErr)
 	r := outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true}
+	r.TraceID = a.call.mesh.recorder.TraceID(a.req.Context())
 	if a.observer != nil {
 		a.observer.Observe(a.target.Endpoint, r)
 	}
@@ -64,7 +72,7 @@ func (a *attempt) judgeEnd() {
 
 // feed passes a result on to those who judge the endpoint and the service.
 func (a *attempt) feed(r outcome.Result) {
-	a.permit.Done(r)
+	a.pay(r)
 	if r.Class == outcome.Success && !r.Late {
 		a.slot.Succeeded()
 	}

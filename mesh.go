@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/telemetry"
 )
 
 // Mesh carries calls to services according to a Config. It is made by New,
@@ -27,7 +28,9 @@ type Mesh struct {
 	lastApply atomic.Pointer[time.Time]
 	// prober asks endpoints whether they work, of all services.
 	prober *health.Prober
-	alerts alerts
+	// recorder tells of calls to those who watch, nil if nobody does.
+	recorder *telemetry.Recorder
+	alerts   alerts
 	// passed counts calls to unknown hosts that went through, refused those
 	// that did not or, under Observe, would not have. missed counts those of
 	// the latter that went well.
@@ -58,10 +61,14 @@ func New(c Config, opts ...Option) (*Mesh, error) {
 		prober: health.NewProber(health.ProberOptions{Draw: o.draw}),
 		alerts: alerts{logger: o.logger, listen: o.hooks.BreakerChanged},
 	}
+	if m.recorder, err = m.newRecorder(); err != nil {
+		return nil, err
+	}
 	if len(o.middleware) > 0 {
 		m.around = chain(o.middleware, spine{m})
 	}
 	if err := m.Apply(c); err != nil {
+		m.unwatch()
 		return nil, err
 	}
 	return m, nil
@@ -227,6 +234,7 @@ func (m *Mesh) Shutdown(ctx context.Context) error {
 		}
 	}
 	m.prober.Close()
+	m.unwatch()
 	if waited := m.alerts.wait(ctx); err == nil {
 		err = waited
 	}

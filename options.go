@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+
+	"github.com/tulle-mesh/tulle/telemetry"
 )
 
 // Option wires a mesh into its process. What a mesh does is in Config.
@@ -20,6 +22,7 @@ type options struct {
 	logger     *slog.Logger
 	draw       func() uint64
 	hooks      Hooks
+	telemetry  telemetry.Options
 	middleware []Middleware
 	perAttempt []Middleware
 	faults     []error

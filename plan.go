@@ -14,6 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/internal/histogram"
 	"github.com/tulle-mesh/tulle/internal/xxh64"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -91,6 +92,9 @@ type route struct {
 	hosted  []bool
 	mirrors []*reflection
 	stats   *stats // nil for the route that a service has by its hosts
+	// latency is of attempts, to their headers; nil as stats is.
+	latency *histogram.Histogram
+	scopes  scopes
 }
 
 // destination is a service, or a part of it, with all that applies to calls
@@ -106,6 +110,11 @@ type destination struct {
 	key      *match.Key
 	maxWait  time.Duration
 	external bool
+	// propagate says that attempts take the trace context with them.
+	propagate bool
+	// host and port are what metrics call the service.
+	host string
+	port int
 	// traced says that time-outs while dialling are told from others.
 	traced  bool
 	fault   *fault.Injector
@@ -178,10 +187,13 @@ func (p *plan) exactHosts() map[string]*route {
 }
 
 func (p *plan) route(c *Route, services map[string]*Service, was *plan) (*route, error) {
-	r := &route{name: c.Name, filters: c.Filters, sticky: c.Sticky, salt: xxh64.Sum(c.Name, 0), stats: new(stats)}
+	r := &route{
+		name: c.Name, filters: c.Filters, sticky: c.Sticky, salt: xxh64.Sum(c.Name, 0),
+		stats: new(stats), latency: histogram.New(time.Now()),
+	}
 	before := was.byName[c.Name]
 	if before != nil {
-		r.stats = before.stats
+		r.stats, r.latency = before.stats, before.latency
 	}
 	if r.answers() {
 		return r, nil
@@ -250,7 +262,9 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 	d := &destination{
 		service: s, subset: p.drafts[c.Name][subset], policies: policies,
 		judge: c.classifier(), key: c.Key, maxWait: c.MaxWait, external: c.External,
+		propagate: !c.External || c.TraceContext,
 	}
+	d.host, d.port = c.address()
 	d.judgeEnd, _ = d.judge.(outcome.EndClassifier)
 	opts := retry.Options{Policy: policies.Retry, Timeout: max(0, policies.Timeout), Counters: &s.retries, Draw: s.options.draw}
 	if opts.Policy != nil {

@@ -1,26 +1,14 @@
 package tulle
 
 import (
-	"strings"
-
+	"github.com/tulle-mesh/tulle/internal/secret"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/routing"
 )
 
-// redacted stands in State for a value that may be a secret.
+// redacted stands in State for a value that may be a secret: State is for the
+// eyes of those who run the service, who need not know its keys.
 const redacted = "(redacted)"
-
-// secret reports whether what is called so is likely to be a secret. State is
-// for the eyes of those who run the service, who need not know its keys.
-func secret(name string) bool {
-	name = strings.ToLower(name)
-	for _, part := range []string{"auth", "bearer", "cookie", "credential", "jwt", "key", "pass", "secret", "session", "sig", "token"} {
-		if strings.Contains(name, part) {
-			return true
-		}
-	}
-	return false
-}
 
 func redactFilters(f routing.Filters) routing.Filters {
 	f = cloneFilters(f)
@@ -30,7 +18,7 @@ func redactFilters(f routing.Filters) routing.Filters {
 	}
 	for _, list := range lists {
 		for i := range list {
-			if secret(list[i].Name) {
+			if secret.Name(list[i].Name) {
 				list[i].Value = redacted
 			}
 		}
@@ -44,7 +32,7 @@ func redactMatches(matches []match.Request) []match.Request {
 		for _, list := range [][]match.Value{m.Headers, m.Query} {
 			for i := range list {
 				for _, s := range []*string{&list[i].Exact, &list[i].Prefix, &list[i].Regex} {
-					if *s != "" && secret(list[i].Name) {
+					if *s != "" && secret.Name(list[i].Name) {
 						*s = redacted
 					}
 				}

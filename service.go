@@ -29,6 +29,8 @@ type service struct {
 	tell    func(breaker.Event)
 	stats   stats
 	retries retry.Counters
+	// leftOut counts how often endpoints were, by endpoint.Hold.
+	leftOut [8]atomic.Uint64
 	// latency is of attempts, to their headers.
 	latency *histogram.Histogram
 	// view is what is there now, for those who only look.

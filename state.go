@@ -57,15 +57,17 @@ type UnknownState struct {
 
 // ServiceState is the state of a service.
 type ServiceState struct {
-	Name       string     `json:"name"`
-	Hosts      []string   `json:"hosts"`
-	Protocol   Protocol   `json:"protocol"`
-	TLS        bool       `json:"tls,omitempty"`
-	ServerName string     `json:"serverName,omitempty"`
-	External   bool       `json:"external,omitempty"`
-	Balancer   string     `json:"balancer"`
-	Classifier string     `json:"classifier"`
-	Key        *match.Key `json:"key,omitempty"`
+	Name       string   `json:"name"`
+	Hosts      []string `json:"hosts"`
+	Protocol   Protocol `json:"protocol"`
+	TLS        bool     `json:"tls,omitempty"`
+	ServerName string   `json:"serverName,omitempty"`
+	External   bool     `json:"external,omitempty"`
+	// TraceContext says that trace context goes to an External service.
+	TraceContext bool       `json:"traceContext,omitempty"`
+	Balancer     string     `json:"balancer"`
+	Classifier   string     `json:"classifier"`
+	Key          *match.Key `json:"key,omitempty"`
 	// Spread is how calls are divided over priorities and zones.
 	Spread     balancer.Spread `json:"spread"`
 	Connection Connection      `json:"connection"`
@@ -197,6 +199,10 @@ type RouteState struct {
 	// Policies are the route's own, before what it inherits.
 	Policies Policies   `json:"policies,omitzero"`
 	Calls    CallCounts `json:"calls"`
+	// P50 and P95 are of the time to the response headers of attempts in the
+	// last minute, 0 without any.
+	P50 time.Duration `json:"p50,omitempty"`
+	P95 time.Duration `json:"p95,omitempty"`
 }
 
 // MirrorState is the state of a mirror.
@@ -233,14 +239,15 @@ func (m *Mesh) State() State {
 	}
 	slices.SortFunc(s.Services, func(a, b ServiceState) int { return cmp.Compare(a.Name, b.Name) })
 	for i, r := range p.list {
-		s.Routes = append(s.Routes, r.state(&p.config.Routes[i]))
+		s.Routes = append(s.Routes, r.state(&p.config.Routes[i], s.At))
 	}
 	return s
 }
 
 func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	out := ServiceState{
-		Name: s.name, Hosts: slices.Clone(c.hosts()), Protocol: c.Protocol, TLS: c.TLS != nil, External: c.External,
+		Name: s.name, Hosts: slices.Clone(c.hosts()), Protocol: c.Protocol, TLS: c.TLS != nil,
+		External: c.External, TraceContext: c.TraceContext,
 		Connection: c.Connection.withDefaults(), MaxWait: c.MaxWait,
 		Spread:   c.Spread.Effective(),
 		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()), Key: clonePtr(c.Key),
@@ -344,10 +351,11 @@ func (t *target) state(now time.Time) EndpointState {
 	return s
 }
 
-func (r *route) state(c *Route) RouteState {
+func (r *route) state(c *Route, now time.Time) RouteState {
 	s := RouteState{
 		Name: r.name, Match: redactMatches(c.Match), Sticky: clonePtr(c.Sticky), Filters: redactFilters(c.Filters),
 		Policies: c.Policies.redacted(), Calls: r.stats.snapshot(),
+		P50: r.latency.Quantile(.5, now), P95: r.latency.Quantile(.95, now),
 	}
 	for _, m := range r.mirrors {
 		effective := m.config

@@ -35,7 +35,7 @@
 //
 //	name                      kind           unit         attributes
 //	tulle.call.active         updowncounter  {call}       tulle.service
-//	tulle.call.local          counter        {call}       tulle.service, tulle.reason
+//	tulle.call.local          counter        {call}       tulle.service, tulle.route, tulle.reason
 //	tulle.call.unknown_host   counter        {call}       tulle.result
 //	tulle.split.calls         counter        {call}       tulle.route, tulle.service, tulle.subset
 //	tulle.attempt.sent        counter        {attempt}    tulle.service
@@ -44,13 +44,13 @@
 //	tulle.retry.denied        counter        {retry}      tulle.service, tulle.verdict
 //	tulle.retry.budget        gauge          {retry}      tulle.service, tulle.budget
 //	tulle.endpoint.known      updowncounter  {endpoint}   tulle.service, tulle.state
-//	tulle.endpoint.ejections  counter        {ejection}   tulle.service, tulle.cause
-//	tulle.breaker.state       gauge          {state}      tulle.service
-//	tulle.breaker.incidents   counter        {incident}   tulle.service
-//	tulle.limit.active        updowncounter  {call}       tulle.service
-//	tulle.limit.waiting       updowncounter  {call}       tulle.service
+//	tulle.endpoint.ejections  counter        {ejection}   tulle.service, tulle.state
+//	tulle.breaker.state       gauge          {state}      tulle.service, tulle.mode
+//	tulle.breaker.incidents   counter        {incident}   tulle.service, tulle.mode
+//	tulle.limit.active        updowncounter  {attempt}    tulle.service, tulle.mode
+//	tulle.limit.waiting       updowncounter  {attempt}    tulle.service, tulle.mode
 //	tulle.discovery.failing   gauge          s            tulle.service
-//	tulle.fault.injected      counter        {fault}      tulle.service, tulle.subset, tulle.route, tulle.fault
+//	tulle.fault.injected      counter        {fault}      tulle.service, tulle.fault
 //	tulle.mirror.copies       counter        {copy}       tulle.route, tulle.service, tulle.subset, tulle.result
 //
 // Names in attributes come from the configuration, statuses and error types

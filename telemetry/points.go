@@ -37,15 +37,17 @@ const (
 	RetryBudget
 	// Endpoints: endpoints known; Kind is "available" or what holds them.
 	Endpoints
-	// Ejections: endpoints ejected; Kind is the cause.
+	// Ejections: how often endpoints were left out; Kind is for what.
 	Ejections
-	// BreakerState: 0 for closed, 1 for half-open, 2 for open.
+	// BreakerState: 0 for closed, 1 for half-open, 2 for open; Kind is the
+	// mode, and of several breakers the worst counts.
 	BreakerState
-	// BreakerIncidents: how often the breaker has opened.
+	// BreakerIncidents: how often breakers have opened; Kind is the mode.
 	BreakerIncidents
-	// LimitActive: calls that hold a permit of the concurrency limit.
+	// LimitActive: attempts that hold a place in the concurrency limit; Kind
+	// is the mode.
 	LimitActive
-	// LimitWaiting: calls that wait for one.
+	// LimitWaiting: attempts that wait for one; Kind is the mode.
 	LimitWaiting
 	// DiscoveryFailing: for how long discovery has failed, 0 while it works.
 	DiscoveryFailing
@@ -99,11 +101,11 @@ var metricRows = [numMetrics]metricRow{
 	RetriesDenied:    {"tulle.retry.denied", "{retry}", counter, "tulle.verdict", "Retries that a result asked for and that were not made."},
 	RetryBudget:      {"tulle.retry.budget", "{retry}", gauge, "tulle.budget", "Retries that could be made at once now."},
 	Endpoints:        {"tulle.endpoint.known", "{endpoint}", sum, "tulle.state", "Endpoints by what holds them, or available."},
-	Ejections:        {"tulle.endpoint.ejections", "{ejection}", counter, "tulle.cause", "Endpoints ejected for what they answered."},
-	BreakerState:     {"tulle.breaker.state", "{state}", gauge, "", "The service's breaker: 0 closed, 1 half-open, 2 open."},
-	BreakerIncidents: {"tulle.breaker.incidents", "{incident}", counter, "", "How often the service's breaker has opened."},
-	LimitActive:      {"tulle.limit.active", "{call}", sum, "", "Calls that hold a permit of the service's limit."},
-	LimitWaiting:     {"tulle.limit.waiting", "{call}", sum, "", "Calls that wait for a permit of the service's limit."},
+	Ejections:        {"tulle.endpoint.ejections", "{ejection}", counter, "tulle.state", "How often endpoints were left out, by what for."},
+	BreakerState:     {"tulle.breaker.state", "{state}", gauge, "tulle.mode", "The service's breaker: 0 closed, 1 half-open, 2 open."},
+	BreakerIncidents: {"tulle.breaker.incidents", "{incident}", counter, "tulle.mode", "How often the service's breaker has opened."},
+	LimitActive:      {"tulle.limit.active", "{attempt}", sum, "tulle.mode", "Attempts that hold a place in the service's limit."},
+	LimitWaiting:     {"tulle.limit.waiting", "{attempt}", sum, "tulle.mode", "Attempts that wait for a place in the service's limit."},
 	DiscoveryFailing: {"tulle.discovery.failing", "s", gauge, "", "For how long discovery has failed, 0 while it works."},
 	FaultsInjected:   {"tulle.fault.injected", "{fault}", counter, "tulle.fault", "Faults injected."},
 	MirrorCopies:     {"tulle.mirror.copies", "{copy}", counter, "tulle.result", "Copies of requests by what became of them."},
@@ -115,8 +117,7 @@ func observe(m metric.Meter, collect func(emit func(Point))) (metric.Registratio
 	floats := [numMetrics]metric.Float64Observable{}
 	all := make([]metric.Observable, 0, numMetrics)
 	var faults []error
-	for i := range metricRows {
-		row := &metricRows[i]
+	for i, row := range metricRows {
 		unit, text := metric.WithUnit(row.unit), metric.WithDescription(row.description)
 		var o metric.Observable
 		var err error
