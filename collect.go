@@ -65,7 +65,7 @@ func (s *service) collect(emit emission, now time.Time) {
 	for state, n := range states {
 		emit(telemetry.Endpoints, state, float64(n))
 	}
-	for h := endpoint.NotReady; h < endpoint.Removed; h++ {
+	for h := range endpoint.Removed {
 		if n := s.leftOut[h].Load(); n > 0 {
 			emit(telemetry.Ejections, h.String(), float64(n))
 		}
