@@ -29,11 +29,12 @@ var floors = map[string]floor{
 	"internal/token": vocabulary,
 	"internal/xxh64": vocabulary,
 
-	"internal/archtest":  inner,
-	"internal/body":      inner,
-	"internal/histogram": inner,
-	"internal/memnet":    inner,
-	"internal/secret":    inner,
+	"internal/archtest":   inner,
+	"internal/body":       inner,
+	"internal/histogram":  inner,
+	"internal/memnet":     inner,
+	"internal/respwriter": inner,
+	"internal/secret":     inner,
 
 	"discovery": leaf,
 	"balancer":  leaf,
