@@ -290,7 +290,7 @@ func (a *attempt) header(ctx context.Context) {
 // it differs, then the permits, then the call if this response is the one
 // that the caller got.
 func (a *attempt) BodyEnd(err error) {
-	a.bodyErr = retry.Cause(a.req.Context(), err)
+	a.bodyErr = err
 	defer func() {
 		// Also when code plugged into the mesh panicked.
 		a.span.End()
@@ -300,6 +300,10 @@ func (a *attempt) BodyEnd(err error) {
 	}()
 	a.judgeEnd()
 }
+
+// BodyError tells the reader of the body whose time was over, whatever the
+// protocol makes of it.
+func (a *attempt) BodyError(err error) error { return retry.Cause(a.req.Context(), err) }
 
 // settle ends the call when both the body has ended and it is known that the
 // caller got it.

@@ -338,7 +338,7 @@ func TestSlowDripIsBounded(t *testing.T) {
 			assert.Equal(t, 200, a.status)
 			assert.NotEmpty(t, a.body, "what came is not lost")
 			assert.ErrorIs(t, err, context.DeadlineExceeded)
-			if late, ours := errors.AsType[*retry.TimeoutError](err); protocol == tulle.HTTP1 && assert.True(t, ours, err) {
+			if late, ours := errors.AsType[*retry.TimeoutError](err); assert.True(t, ours, err) {
 				assert.Equal(t, retry.TimeoutError{Limit: limit}, *late)
 			}
 			s.idle(m)

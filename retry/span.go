@@ -149,6 +149,9 @@ func (s *span) headers(resp *http.Response) bool {
 // BodyEnd implements body.Ender.
 func (s *span) BodyEnd(error) { s.end() }
 
+// BodyError implements body.Explainer.
+func (s *span) BodyError(err error) error { return Cause(s, err) }
+
 // end lets go of the timer and of the parent. A nil span has nothing to end.
 func (s *span) end() {
 	if s != nil {

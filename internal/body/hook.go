@@ -10,6 +10,10 @@ import (
 // end or closed before by its reader, else with the error that ended it.
 type Ender interface{ BodyEnd(err error) }
 
+// Explainer is an Ender that knows more of an error than the body does. What
+// it returns is what the reader gets.
+type Explainer interface{ BodyError(err error) error }
+
 // Hook stands between a response body and its reader. It is meant to be a
 // field of the object that wants to know the end, so that following a body
 // costs no allocation of its own. A Hook is used for one response.
@@ -55,6 +59,9 @@ func (h *Hook) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		h.end(nil)
 	} else if err != nil {
+		if e, ok := h.ender.(Explainer); ok {
+			err = e.BodyError(err)
+		}
 		h.end(err)
 	}
 	return n, err
