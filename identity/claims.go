@@ -66,6 +66,48 @@ func (c Claims) Strings(name string) []string {
 	return []string{s}
 }
 
+// Has reports whether one of c.Strings(name) is among values, or, without
+// values, whether there is any. It does not allocate, except to write numbers
+// of type float64.
+func (c Claims) Has(name string, values ...string) bool {
+	v, ok := find(c, name)
+	if !ok {
+		return false
+	}
+	switch v := v.(type) {
+	case []string:
+		for _, s := range v {
+			if among(name, s, values) {
+				return true
+			}
+		}
+		return false
+	case []any:
+		for _, e := range v {
+			if s, ok := text(e); ok && among(name, s, values) {
+				return true
+			}
+		}
+		return false
+	}
+	s, ok := text(v)
+	return ok && among(name, s, values)
+}
+
+// among reports whether s, or a word of it if the claim holds words, is one of
+// values, or whether there is such a thing if there are no values.
+func among(name, s string, values []string) bool {
+	if !scopes(name) {
+		return len(values) == 0 || slices.Contains(values, s)
+	}
+	for word := range strings.FieldsSeq(s) {
+		if len(values) == 0 || slices.Contains(values, word) {
+			return true
+		}
+	}
+	return false
+}
+
 // scopes tells the claims whose strings are lists of words.
 func scopes(name string) bool { return name == "scope" || name == "scp" }
 

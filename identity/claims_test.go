@@ -54,6 +54,21 @@ func TestClaimsStrings(t *testing.T) {
 			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}
+	// Has says the same of every claim.
+	names := []string{"sub", "empty", "none", "null", "absent", "", "n", "email_verified", "groups", "scope", "scp", "strings",
+		"realm_access", "realm_access.roles", "realm_access.scope", ".", "a.b", "a.c.d", "https://example.com/roles"}
+	values := []string{"", "a", "a b", "b", "read", "read  write", "write", "7", "false", "true", "nested", "night shift", "owner", "nobody"}
+	for _, name := range names {
+		strings := claims.Strings(name)
+		if got := claims.Has(name); got != (len(strings) > 0) {
+			t.Errorf("Has(%q) = %t of %q", name, got, strings)
+		}
+		for _, value := range append(values, strings...) {
+			if got := claims.Has(name, "other", value); got != slices.Contains(strings, value) {
+				t.Errorf("Has(%q, %q) = %t of %q", name, value, got, strings)
+			}
+		}
+	}
 	if got := identity.Claims(nil).Strings("sub"); got != nil {
 		t.Errorf("no claims have %q", got)
 	}
