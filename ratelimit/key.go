@@ -1,0 +1,222 @@
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+
+	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/match"
+)
+
+// Key says what requests have a bucket in common. The zero Key is one bucket
+// for all of them. At most one field besides Route and the prefixes may be set.
+//
+// Requests that have no such key, or an empty one, share one bucket of the
+// same size among them: leaving the key away earns nobody a bucket of his own.
+// What a caller can make up, such as a header or a cookie, is a key only where
+// somebody has checked it before.
+type Key struct {
+	// Header is the name of a header field. Several fields of that name count
+	// as one, joined with ",".
+	Header string `json:"header,omitzero"`
+	// Cookie is the name of a cookie; the first of that name counts.
+	Cookie string `json:"cookie,omitzero"`
+	// Query is the name of a query parameter; the first of that name counts,
+	// and escapes make no difference.
+	Query string `json:"query,omitzero"`
+	// Principal takes the verified principal in the request's context: kind,
+	// issuer and name, so that a name means nothing to another issuer.
+	Principal bool `json:"principal,omitzero"`
+	// Claim is the name of a claim of the verified token in the request's
+	// context, such as "tenant" or, with dots, "org.id". All values of a list
+	// count, in their order.
+	Claim string `json:"claim,omitzero"`
+	// Source takes the address in RemoteAddr, cut to IPv4Prefix or IPv6Prefix.
+	// It is that of the peer: behind a proxy all requests come from one.
+	// Requests that a client makes have none.
+	Source bool `json:"source,omitzero"`
+	// IPv4Prefix and IPv6Prefix are how many bits of an address count; 0 is 32
+	// and 64: one user has as many IPv6 addresses as he likes, of a network.
+	// They need Source.
+	IPv4Prefix int `json:"ipv4Prefix,omitzero"`
+	IPv6Prefix int `json:"ipv6Prefix,omitzero"`
+	// Route separates the patterns of a [net/http.ServeMux], alone or together
+	// with one of the keys above. It is for limiters around handlers that a
+	// mux calls, with Request.Pattern set. A limiter made for one route needs
+	// none.
+	Route bool `json:"route,omitzero"`
+}
+
+// Default prefixes of addresses.
+const (
+	defaultIPv4Prefix = 32
+	defaultIPv6Prefix = 64
+)
+
+// Validate returns every fault of the key, joined, each with the path of its
+// field.
+func (k Key) Validate() error {
+	var faults []error
+	n := 0
+	for _, set := range []bool{k.Header != "", k.Cookie != "", k.Query != "", k.Principal, k.Claim != "", k.Source} {
+		if set {
+			n++
+		}
+	}
+	if n > 1 {
+		faults = append(faults, errors.New("at most one of header, cookie, query, principal, claim and source may be set"))
+	}
+	for _, m := range []match.Key{{Header: k.Header}, {Cookie: k.Cookie}} {
+		if m != (match.Key{}) {
+			if err := m.Validate(); err != nil {
+				faults = append(faults, err)
+			}
+		}
+	}
+	for _, p := range []struct {
+		path       string
+		bits, most int
+	}{{"ipv4Prefix", k.IPv4Prefix, 32}, {"ipv6Prefix", k.IPv6Prefix, 128}} {
+		switch {
+		case p.bits < 0 || p.bits > p.most:
+			faults = append(faults, fmt.Errorf("%s: %d is not between 1 and %d", p.path, p.bits, p.most))
+		case p.bits > 0 && !k.Source:
+			faults = append(faults, fmt.Errorf("%s: needs source", p.path))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Effective returns the key with its defaults filled in.
+func (k Key) Effective() Key {
+	if k.Source {
+		or(&k.IPv4Prefix, defaultIPv4Prefix)
+		or(&k.IPv6Prefix, defaultIPv6Prefix)
+	}
+	return k
+}
+
+func or[T comparable](v *T, otherwise T) {
+	if *v == *new(T) {
+		*v = otherwise
+	}
+}
+
+// global reports whether all requests share one bucket.
+func (k *Key) global() bool { return *k == Key{} }
+
+// text returns the key of r if it is one text: a header, a cookie, a query
+// parameter or a claim.
+func (k *Key) text(r *http.Request) (string, bool) {
+	if k.Claim == "" {
+		return match.Key{Header: k.Header, Cookie: k.Cookie, Query: k.Query}.Value(r)
+	}
+	claims, _ := identity.ClaimsFrom(r.Context())
+	if s, ok := claims[k.Claim].(string); ok {
+		return s, s != ""
+	}
+	values := claims.Strings(k.Claim)
+	if len(values) == 1 {
+		return values[0], values[0] != ""
+	}
+	// Lists are told apart however their values look.
+	var b []byte
+	empty := true
+	for _, v := range values {
+		b = appendText(b, v)
+		empty = empty && v == ""
+	}
+	return string(b), !empty
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// source returns the network of r's peer. Those of IPv4 are in their IPv6 form,
+// which no other network is in.
+func (k *Key) source(r *http.Request) (addr [16]byte, ok bool) {
+	peer, ok := identity.PeerAddr(r.RemoteAddr)
+	if !ok {
+		return addr, false
+	}
+	bits := k.IPv6Prefix
+	if peer.Is4() {
+		bits = k.IPv4Prefix
+	}
+	network, err := peer.Prefix(bits)
+	if err != nil {
+		return addr, false
+	}
+	return network.Addr().As16(), true
+}
+
+// seeds make hashes that nobody can foresee, one seed for each part of a key.
+type seeds struct{ text, issuer, route maphash.Seed }
+
+func newSeeds() seeds {
+	return seeds{maphash.MakeSeed(), maphash.MakeSeed(), maphash.MakeSeed()}
+}
+
+// hash returns the hash of r's key and whether it has one. No hash is 0.
+func (k *Key) hash(r *http.Request, s *seeds) (sum uint64, ok bool) {
+	switch {
+	case k.Source:
+		var addr [16]byte
+		if addr, ok = k.source(r); ok {
+			sum = maphash.Bytes(s.text, addr[:])
+		}
+	case k.Principal:
+		var p identity.Principal
+		if p, ok = identity.FromContext(r.Context()); ok {
+			sum = maphash.String(s.text, p.Name) ^ maphash.String(s.issuer, p.Issuer) + uint64(p.Kind)
+		}
+	case *k != Key{Route: true}:
+		var text string
+		if text, ok = k.text(r); ok {
+			sum = maphash.String(s.text, text)
+		}
+	default:
+		ok = r.Pattern != ""
+	}
+	if k.Route {
+		sum ^= maphash.String(s.route, r.Pattern)
+	}
+	return max(sum, 1), ok
+}
+
+// digest returns a name of r's key that is the same in all processes and does
+// not tell the key, 22 characters of base64url, and whether it has one.
+func (k *Key) digest(r *http.Request) (string, bool) {
+	var b []byte
+	ok := true
+	switch {
+	case k.Source:
+		var addr [16]byte
+		addr, ok = k.source(r)
+		b = append(b, addr[:]...)
+	case k.Principal:
+		var p identity.Principal
+		p, ok = identity.FromContext(r.Context())
+		b = appendText(appendText(append(b, byte(p.Kind)), p.Issuer), p.Name)
+	case *k != Key{Route: true}:
+		var text string
+		text, ok = k.text(r)
+		b = appendText(b, text)
+	default:
+		ok = r.Pattern != ""
+	}
+	if k.Route {
+		b = appendText(b, r.Pattern)
+	}
+	if !ok {
+		return "", false
+	}
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:16]), true
+}
