@@ -39,7 +39,8 @@ func WithPropagator(p propagation.TextMapPropagator) Option {
 
 // WithAccessLog writes a line for each call when it has ended: level Info, or
 // Warn for one that failed or was answered with 500 or above. Lines have no
-// headers and no query. By default there are none.
+// headers and no query. What passes through to unknown hosts is no call of the
+// mesh and has none. By default there are none.
 func WithAccessLog(l *slog.Logger) Option {
 	return optionFunc(func(o *options) { o.telemetry.AccessLog = l })
 }
@@ -73,10 +74,6 @@ func (r *route) scope(recorder *telemetry.Recorder, d *destination) *telemetry.S
 	l := telemetry.Labels{Route: r.name}
 	if d != nil {
 		l.Service, l.Subset, l.Host, l.Port = d.service.name, d.subset.name, d.host, d.port
-	}
-	if r.stats == nil {
-		// The route that a service has by its hosts is none to those who watch.
-		l.Route = ""
 	}
 	s, _ := r.scopes.made.LoadOrStore(d, recorder.Scope(l))
 	return s.(*telemetry.Scope)
