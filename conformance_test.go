@@ -2,6 +2,7 @@ package tulle_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"slices"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/internal/oteltest"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
@@ -53,6 +55,10 @@ func TestConformance(t *testing.T) {
 		{"everything on", everything, nil},
 		{"everything on, middleware", everything, []tulle.Option{tulle.WithMiddleware(through), tulle.WithAttemptMiddleware(through)}},
 		{"everything observed", observing, nil},
+		{"everything on, watched", everything, []tulle.Option{
+			tulle.WithTracerProvider(&oteltest.Traces{}), tulle.WithMeterProvider(&oteltest.Metrics{}),
+			tulle.WithAccessLog(slog.New(slog.DiscardHandler)),
+		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			tulletest.TestRoundTripper(t, func(base http.RoundTripper) http.RoundTripper {
