@@ -109,6 +109,7 @@ const (
 // ownLibraries lists the modules a package of the lower floors may import itself.
 var ownLibraries = map[string][]string{
 	"breaker":   {failsafe},
+	"overload":  {failsafe},
 	"discovery": {retryablehttp},
 	"authn":     {jwx, retryablehttp},
 	"telemetry": {otel, otelMetric, otelTrace},

@@ -16,6 +16,7 @@ var neverLinks = map[string][]string{
 	"balancer":  {jwx, failsafe, retryablehttp},
 	"discovery": {jwx, failsafe},
 	"ratelimit": {jwx, failsafe, retryablehttp},
+	"overload":  {jwx, retryablehttp},
 }
 
 // linked returns the modules outside the standard library that the package in dir names in its link: those its

@@ -1,0 +1,116 @@
+package overload
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle/internal/respwriter"
+	"github.com/tulle-mesh/tulle/outcome"
+)
+
+// Middleware wraps a handler: requests wait for a place or are refused with
+// 503, Retry-After and a problem (RFC 9457), and every response carries a load
+// report. A response below 500 counts as served. A request whose deadline has
+// passed is answered with 504.
+func (g *Guard) Middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{Context: r.Context(), guard: g}
+		// The copy of a request is a part of the exchange, for one allocation.
+		x.request = *r.WithContext(x)
+		x.serve(next, w)
+		if r.MultipartForm == nil && x.request.MultipartForm != nil {
+			// net/http removes the files of the request it knows.
+			_ = x.request.MultipartForm.RemoveAll()
+		}
+	})
+}
+
+// exchange is one request. It is the context of the handler.
+type exchange struct {
+	context.Context
+	guard   *Guard
+	ticket  Ticket
+	writer  respwriter.Writer
+	metrics Metrics
+	request http.Request
+}
+
+// Value implements context.Context.
+func (x *exchange) Value(key any) any {
+	if _, ok := key.(MetricsKey); ok {
+		return &x.metrics
+	}
+	return x.Context.Value(key)
+}
+
+// BeforeHeader implements respwriter.Hook.
+func (x *exchange) BeforeHeader(h http.Header, _ int) {
+	if strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
+		x.ticket.Untimed()
+	}
+	x.guard.WriteReport(h, &x.ticket, &x.metrics)
+}
+
+func (x *exchange) serve(next http.Handler, below http.ResponseWriter) {
+	w := x.writer.Wrap(below, x)
+	if !x.guard.Exempt(&x.request) {
+		var err error
+		if x.ticket, err = x.guard.Enter(x.Context); err != nil {
+			refuse(w, &x.request, err)
+			return
+		}
+	}
+	served := false
+	defer func() {
+		if x.writer.Hijacked() {
+			x.ticket.Untimed()
+		}
+		x.ticket.Leave(served)
+	}()
+	next.ServeHTTP(w, &x.request)
+	x.writer.Finish()
+	served = x.writer.Status() < http.StatusInternalServerError
+}
+
+// problem is the body of a refusal, of RFC 9457.
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+// refuse answers in the place of the handler. How busy the server is stands in
+// the load report, for those who are to know.
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	reason := outcome.Cancelled
+	h := w.Header()
+	if e, ok := errors.AsType[*Error](err); ok {
+		reason = outcome.Overloaded
+		h.Set("Retry-After", strconv.FormatInt(int64(max(time.Second, e.RetryAfter)/time.Second), 10))
+	} else if errors.Is(err, context.DeadlineExceeded) || errors.Is(r.Context().Err(), context.DeadlineExceeded) {
+		reason = outcome.CallerDeadline
+	}
+	status := reason.Status()
+	title := http.StatusText(status)
+	if title == "" {
+		title = reason.Text()
+	}
+	text, err := json.Marshal(problem{Type: "about:blank", Title: title, Status: status, Detail: reason.Text()})
+	if err != nil {
+		w.WriteHeader(status)
+		return
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(text) // an error means that the client has gone
+	}
+}

@@ -1,0 +1,171 @@
+package overload
+
+import (
+	"context"
+	"time"
+)
+
+// target is the wait that CoDel tolerates in a standing queue.
+const target = 5 * time.Millisecond
+
+// waiter is a request that waits for a place.
+type waiter struct {
+	prev, next *waiter
+	queued     bool
+	// ready is closed when the waiter has left the queue by another's hand:
+	// with a place, or refused.
+	ready   chan struct{}
+	place   place
+	refused bool
+}
+
+// queue holds the waiters in the order of their arrival. Its owner locks.
+type queue struct {
+	first, last *waiter
+	length      int
+	// since is when the queue was last empty.
+	since time.Time
+	// standing says that it has not been empty for MaxWait: the last comes
+	// first then.
+	standing bool
+}
+
+func (q *queue) push(w *waiter, now time.Time, interval time.Duration) {
+	if q.first == nil {
+		q.since, q.standing = now, false
+	}
+	q.standing = q.standing || now.Sub(q.since) > interval
+	w.prev, w.queued = q.last, true
+	if q.last != nil {
+		q.last.next = w
+	} else {
+		q.first = w
+	}
+	q.last = w
+	q.length++
+}
+
+// following returns who gets the next place, nil if nobody waits.
+func (q *queue) following() *waiter {
+	if q.standing {
+		return q.last
+	}
+	return q.first
+}
+
+func (q *queue) remove(w *waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		q.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		q.last = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+	q.length--
+}
+
+// wait waits for a place from now on.
+func (g *Guard) wait(ctx context.Context, now time.Time) (place, error) {
+	w, patience := g.join(now)
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		g.leave(w)
+	case <-timer.C:
+		g.leave(w)
+	}
+	// The place may have come at the same moment as the end of the wait.
+	held := false
+	select {
+	case <-w.ready:
+		held = !w.refused
+	default:
+	}
+	if ctx.Err() != nil {
+		if held {
+			g.release(w.place, false)
+		}
+		g.expired.Add(1)
+		return place{}, context.Cause(ctx)
+	}
+	if !held {
+		return place{}, g.refuse(time.Since(now))
+	}
+	return w.place, nil
+}
+
+// join returns a waiter that is in the queue, or has been in it, and how long
+// it is to wait.
+func (g *Guard) join(now time.Time) (*waiter, time.Duration) {
+	w := &waiter{ready: make(chan struct{})}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// Whoever gives a place back looks at waiting afterwards: it sees this
+	// waiter, or handOver sees its place.
+	g.waiting.Add(1)
+	g.queue.push(w, now, g.policy.MaxWait)
+	g.handOver()
+	if over := g.queue.length > max(0, g.policy.Waiting); over {
+		out := w
+		if g.queue.standing && g.policy.Waiting > 0 {
+			out = g.queue.first
+		}
+		if out.queued {
+			g.dismiss(out)
+			out.refused = true
+			close(out.ready)
+		}
+	}
+	patience := g.policy.MaxWait
+	if g.queue.standing {
+		// "the target SHOULD be [...] at least one MTU's transmission time"
+		// - RFC 8289, 3.2; a place becoming free is our transmission.
+		between := g.meter.serviceTime() / time.Duration(max(1, g.places.limit.Load()))
+		patience = min(patience, max(target, 2*between))
+	}
+	return w, patience
+}
+
+// handOver gives places to those who wait. It is called with mu held.
+func (g *Guard) handOver() {
+	for w := g.queue.following(); w != nil; w = g.queue.following() {
+		p, ok := g.places.take()
+		if !ok {
+			return
+		}
+		g.dismiss(w)
+		w.place = p
+		close(w.ready)
+	}
+}
+
+// dismiss takes w out of the queue. It is called with mu held.
+func (g *Guard) dismiss(w *waiter) {
+	g.queue.remove(w)
+	g.waiting.Add(-1)
+}
+
+// leave takes w out of the queue if it is in it.
+func (g *Guard) leave(w *waiter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w.queued {
+		g.dismiss(w)
+	}
+}
+
+// release gives a place back, or to who waits for one.
+func (g *Guard) release(p place, timed bool) {
+	g.places.give(p, timed)
+	if g.waiting.Load() > 0 {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.handOver()
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package overload
+
+func cpuQuota() float64 { return 0 }
