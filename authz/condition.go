@@ -1,0 +1,63 @@
+package authz
+
+import "strings"
+
+func (c *condition) judge(f *facts) verdict {
+	if c.Claim != "" {
+		return c.judgeClaim(f)
+	}
+	fields := f.header[c.Header]
+	v := yes
+	if c.values.given() {
+		v = judgeFields(&c.values, fields)
+	}
+	if c.notValues.given() {
+		// All fields of a request are there, so that none is surely none.
+		v = min(v, judgeFields(&c.notValues, fields).not())
+	}
+	return v
+}
+
+func (c *condition) judgeClaim(f *facts) verdict {
+	v := yes
+	if c.values.given() {
+		v = surely(f.claims.Has(c.Claim, c.values.list...))
+	}
+	if v != no && c.notValues.given() {
+		v = min(v, excludes(f.claims.Has(c.Claim), f.claims.Has(c.Claim, c.notValues.list...)))
+	}
+	return v
+}
+
+// judgeFields judges whether the fields of one name have a value of n. Handlers
+// take the first of several fields, the last, each, or all joined to one list:
+// only where these agree is there an answer.
+func judgeFields(n *names, fields []string) verdict {
+	switch {
+	case len(fields) == 0:
+		return no
+	case n.any:
+		return yes
+	}
+	listed, strange := false, false
+	for _, field := range fields {
+		if n.has(field) {
+			listed = true
+			continue
+		}
+		strange = true
+		if strings.IndexByte(field, ',') < 0 {
+			continue
+		}
+		for element := range strings.SplitSeq(field, ",") {
+			listed = listed || n.has(strings.Trim(element, " \t"))
+		}
+	}
+	switch {
+	case listed && !strange && len(fields) == 1:
+		return yes
+	case listed, n.commas && len(fields) > 1:
+		return doubt
+	}
+	return no
+}
