@@ -70,6 +70,9 @@ func (s *State) write(out io.Writer) {
 	}
 	for _, r := range s.Routes {
 		p("\nroute %s: %s", r.Name, r.Calls)
+		if r.P95 > 0 {
+			p("  headers within: p50 %v, p95 %v", r.P50, r.P95)
+		}
 		for _, d := range r.Split {
 			p("  to %s\tweight %d\t%d calls\t%s", label(d.Service, d.Subset), d.Weight, d.Calls, d.Policies)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -313,6 +314,9 @@ func TestMetricsOfCalls(t *testing.T) {
 		route := m.State().Routes[0]
 		assert.InEpsilon(w, 1, route.P95.Seconds(), .13)
 		assert.InEpsilon(w, 1, route.P50.Seconds(), .13)
+		rec := httptest.NewRecorder()
+		m.Debug().ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+		assert.Equal(w, 2, strings.Count(rec.Body.String(), "headers within: p50 "), "of the service and of the route")
 	})
 }
 
