@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"fmt"
+	"strings"
 )
 
 // Bounds of RSA keys, in bits. RFC 7518, section 3.3: "A key of size 2048
@@ -18,6 +19,18 @@ const (
 
 // The names of algorithms known. None of them is symmetric.
 var algorithms = [...]string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+// algorithmNames lists them for texts.
+func algorithmNames() string {
+	var b strings.Builder
+	for i, name := range algorithms {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(name)
+	}
+	return b.String()
+}
 
 // canonical returns the name under which an algorithm is known here, "" if it
 // is not. RFC 9864 has renamed the one use of EdDSA that there is here.

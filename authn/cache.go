@@ -128,8 +128,10 @@ func (c *cache) put(e *entry, now time.Time) {
 			at = i
 		}
 	}
-	// Twice round, since others may go on hitting what has been unmarked.
-	for i := 0; at < 0 && i < 2*ways; i++ {
+	// From anywhere, so that what has just come is not the next to go; twice
+	// round, since others may go on hitting what has been unmarked.
+	first := int(c.hand.Add(1) % ways)
+	for i := first; at < 0 && i < first+2*ways; i++ {
 		if o := places[i%ways].Load(); o == nil || !o.used.Swap(false) {
 			at = i % ways
 		}

@@ -75,11 +75,11 @@ var kinds = [numKinds]kindRow{
 }
 
 // row takes a Kind that does not exist for a token that is none.
-func (k Kind) row() *kindRow {
+func (k Kind) row() kindRow {
 	if k == 0 || k >= numKinds {
 		k = Malformed
 	}
-	return &kinds[k]
+	return kinds[k]
 }
 
 // String returns the kind as a lower-case word fit for a metric label.

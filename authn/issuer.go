@@ -80,7 +80,7 @@ func (i *issuer) key(ctx context.Context, p *parsed, now time.Time, wait bool) (
 		}
 	}
 	// Whether a key is unknown, or new, nobody can tell while fetching fails.
-	failing, next := i.remote.failing()
+	next, failing := i.remote.failing()
 	if failing != nil {
 		err = &Error{Kind: KeysUnavailable, Err: failing}
 	}

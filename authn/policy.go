@@ -208,7 +208,7 @@ func (i Issuer) faults() []error {
 	for n, a := range i.Algorithms {
 		switch {
 		case canonical(a) == "":
-			add("algorithms[%d]: %q is none of %s", n, a, strings.Join(algorithms[:], ", "))
+			add("algorithms[%d]: %q is none of %s", n, a, algorithmNames())
 		case slices.ContainsFunc(i.Algorithms[:n], func(b string) bool { return canonical(a) == canonical(b) }):
 			add("algorithms[%d]: %s is listed twice", n, a)
 		}

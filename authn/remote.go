@@ -244,10 +244,10 @@ func (r *remote) set(now time.Time) *keySet {
 	return h.set
 }
 
-// failing returns why the last fetch failed, nil if it did not, and when the
-// next is due.
-func (r *remote) failing() (error, time.Time) {
+// failing returns when the next fetch is due, and why the last failed if it
+// did.
+func (r *remote) failing() (time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.err, r.next
+	return r.next, r.err
 }

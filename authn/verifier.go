@@ -199,7 +199,7 @@ func (v *Verifier) refuse(err *Error) *Error {
 	v.refused[err.Kind].Add(1)
 	err.challenge = challenge(err.Kind, v.policy.Realm, strings.Join(v.policy.Scopes, " "))
 	if err.Kind != Missing {
-		v.log.Debug("token refused", "kind", err.Kind.String(), "issuer", err.Issuer, "detail", err.Detail, "error", err.Err)
+		v.log.Debug("token refused", "kind", err.Kind.String(), "issuer", err.Issuer, "error", err)
 	}
 	return err
 }
