@@ -43,6 +43,7 @@ func TestRefusedApplyChangesNothing(t *testing.T) {
 				c.Routes = []tulle.Route{{Name: "all", Split: to(tulle.Destination{Service: "reviews", Subset: "v1"})}}
 				m := w.mesh(c)
 				require.Equal(w, "v1", w.get(m, "http://reviews/").body)
+				synctest.Wait() // for the other subsets
 				before := m.State()
 
 				other := newSource()

@@ -156,13 +156,8 @@ func because(cause string) string {
 }
 
 func describePart(part balancer.Part) string {
-	where := fmt.Sprintf("priority %d", part.Priority)
-	for _, place := range []string{part.Region, part.Zone} {
-		if place != "" {
-			where += ", " + place
-		}
-	}
-	text := fmt.Sprintf("%s: %.3g %% of calls, %d of %d available", where, 100*part.Load, part.Available, part.Known)
+	where := slices.DeleteFunc([]string{fmt.Sprintf("priority %d", part.Priority), part.Region, part.Zone}, func(s string) bool { return s == "" })
+	text := fmt.Sprintf("%s: %.3g %% of calls, %d of %d available", strings.Join(where, ", "), 100*part.Load, part.Available, part.Known)
 	if part.Panic {
 		text += ", PANIC: too few are left, so those held for their health are used too"
 	}
