@@ -1,6 +1,9 @@
 package authz
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 func (c *condition) judge(f *facts) verdict {
 	if c.Claim != "" {
@@ -56,8 +59,29 @@ func judgeFields(n *names, fields []string) verdict {
 	switch {
 	case listed && !strange && len(fields) == 1:
 		return yes
-	case listed, n.commas && len(fields) > 1:
+	case listed, len(fields) > 1 && n.hasJoined(fields):
 		return doubt
 	}
 	return no
+}
+
+// hasJoined reports whether n has the fields joined with "," or ", ".
+func (n *names) hasJoined(fields []string) bool {
+	return n.commas && slices.ContainsFunc(n.list, func(s string) bool {
+		for i, field := range fields {
+			var ok bool
+			if i > 0 {
+				if s, ok = strings.CutPrefix(s, ","); !ok {
+					return false
+				}
+				if !strings.HasPrefix(s, field) {
+					s = strings.TrimPrefix(s, " ")
+				}
+			}
+			if s, ok = strings.CutPrefix(s, field); !ok {
+				return false
+			}
+		}
+		return s == ""
+	})
 }

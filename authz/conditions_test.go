@@ -199,7 +199,9 @@ func TestClaims(t *testing.T) {
 	}`), &claims); err != nil {
 		t.Fatal(err)
 	}
-	is := func(name string, values ...string) authz.Condition { return authz.Condition{Claim: name, Values: values} }
+	is := func(name string, values ...string) authz.Condition {
+		return authz.Condition{Claim: name, Values: values}
+	}
 	isNot := func(name string, values ...string) authz.Condition {
 		return authz.Condition{Claim: name, NotValues: values}
 	}
