@@ -248,3 +248,5 @@ func (s *server) policy(t testing.TB) authn.Policy {
 }
 
 func unix(t time.Time) string { return fmt.Sprint(t.Unix()) }
+
+func decode(part string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(part) }
