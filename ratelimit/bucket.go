@@ -11,8 +11,9 @@ type limit struct {
 	meter
 	// keyed is the number of the first policy with the same Key, whose hash
 	// serves this one too.
-	keyed int
-	table *table // nil for a global key
+	keyed     int
+	extractor extractor
+	table     *table // nil for a global key
 
 	refused, wouldRefuse, wouldRefuseSucceeded atomic.Uint64
 

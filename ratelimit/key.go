@@ -110,17 +110,65 @@ func or[T comparable](v *T, otherwise T) {
 // global reports whether all requests share one bucket.
 func (k *Key) global() bool { return *k == Key{} }
 
-// text returns the key of r if it is one text: a header, a cookie, a query
-// parameter or a claim.
-func (k *Key) text(r *http.Request) (string, bool) {
-	if k.Claim == "" {
-		return match.Key{Header: k.Header, Cookie: k.Cookie, Query: k.Query}.Value(r)
+type keyKind uint8
+
+const (
+	routeKind keyKind = iota // nothing but the route
+	headerKind
+	otherKind // a cookie or a query parameter
+	principalKind
+	claimKind
+	sourceKind
+)
+
+// extractor finds a Key in requests.
+type extractor struct {
+	kind   keyKind
+	route  bool
+	v4, v6 int
+	name   string // of the header, canonical, or of the claim
+	match  match.Key
+}
+
+// extractor returns that of a valid key with its defaults filled in.
+func (k Key) extractor() extractor {
+	x := extractor{route: k.Route, v4: k.IPv4Prefix, v6: k.IPv6Prefix}
+	x.match = match.Key{Header: k.Header, Cookie: k.Cookie, Query: k.Query}
+	switch {
+	case k.Header != "":
+		x.kind, x.name = headerKind, http.CanonicalHeaderKey(k.Header)
+	case k.Cookie != "", k.Query != "":
+		x.kind = otherKind
+	case k.Principal:
+		x.kind = principalKind
+	case k.Claim != "":
+		x.kind, x.name = claimKind, k.Claim
+	case k.Source:
+		x.kind = sourceKind
 	}
+	return x
+}
+
+// text returns the key of r if it is one text.
+func (x *extractor) text(r *http.Request) (string, bool) {
+	switch x.kind {
+	case headerKind:
+		if found := r.Header[x.name]; len(found) == 1 {
+			return found[0], found[0] != ""
+		}
+	case claimKind:
+		return claim(r, x.name)
+	}
+	return x.match.Value(r)
+}
+
+// claim returns the claim called name as one text.
+func claim(r *http.Request, name string) (string, bool) {
 	claims, _ := identity.ClaimsFrom(r.Context())
-	if s, ok := claims[k.Claim].(string); ok {
+	if s, ok := claims[name].(string); ok {
 		return s, s != ""
 	}
-	values := claims.Strings(k.Claim)
+	values := claims.Strings(name)
 	if len(values) == 1 {
 		return values[0], values[0] != ""
 	}
@@ -140,14 +188,14 @@ func appendText(b []byte, s string) []byte {
 
 // source returns the network of r's peer. Those of IPv4 are in their IPv6 form,
 // which no other network is in.
-func (k *Key) source(r *http.Request) (addr [16]byte, ok bool) {
+func (x *extractor) source(r *http.Request) (addr [16]byte, ok bool) {
 	peer, ok := identity.PeerAddr(r.RemoteAddr)
 	if !ok {
 		return addr, false
 	}
-	bits := k.IPv6Prefix
+	bits := x.v6
 	if peer.Is4() {
-		bits = k.IPv4Prefix
+		bits = x.v4
 	}
 	network, err := peer.Prefix(bits)
 	if err != nil {
@@ -163,60 +211,69 @@ func newSeeds() seeds {
 	return seeds{maphash.MakeSeed(), maphash.MakeSeed(), maphash.MakeSeed()}
 }
 
-// hash returns the hash of r's key and whether it has one. No hash is 0.
-func (k *Key) hash(r *http.Request, s *seeds) (sum uint64, ok bool) {
-	switch {
-	case k.Source:
-		var addr [16]byte
-		if addr, ok = k.source(r); ok {
-			sum = maphash.Bytes(s.text, addr[:])
+// hash returns the hash of r's key, 0 if it has none.
+func (x *extractor) hash(r *http.Request, s *seeds) (sum uint64) {
+	switch x.kind {
+	case sourceKind:
+		addr, ok := x.source(r)
+		if !ok {
+			return 0
 		}
-	case k.Principal:
-		var p identity.Principal
-		if p, ok = identity.FromContext(r.Context()); ok {
-			sum = maphash.String(s.text, p.Name) ^ maphash.String(s.issuer, p.Issuer) + uint64(p.Kind)
+		sum = maphash.Bytes(s.text, addr[:])
+	case principalKind:
+		p, ok := identity.FromContext(r.Context())
+		if !ok {
+			return 0
 		}
-	case *k != Key{Route: true}:
-		var text string
-		if text, ok = k.text(r); ok {
-			sum = maphash.String(s.text, text)
+		sum = maphash.String(s.text, p.Name) ^ maphash.String(s.issuer, p.Issuer) + uint64(p.Kind)
+	case routeKind:
+		if r.Pattern == "" {
+			return 0
 		}
 	default:
-		ok = r.Pattern != ""
+		text, ok := x.text(r)
+		if !ok {
+			return 0
+		}
+		sum = maphash.String(s.text, text)
 	}
-	if k.Route {
+	if x.route {
 		sum ^= maphash.String(s.route, r.Pattern)
 	}
-	return max(sum, 1), ok
+	return max(sum, 1)
 }
 
 // digest returns a name of r's key that is the same in all processes and does
-// not tell the key, 22 characters of base64url, and whether it has one.
-func (k *Key) digest(r *http.Request) (string, bool) {
+// not tell the key, 22 characters of base64url, or "" if it has none.
+func (x *extractor) digest(r *http.Request) string {
 	var b []byte
-	ok := true
-	switch {
-	case k.Source:
-		var addr [16]byte
-		addr, ok = k.source(r)
+	switch x.kind {
+	case sourceKind:
+		addr, ok := x.source(r)
+		if !ok {
+			return ""
+		}
 		b = append(b, addr[:]...)
-	case k.Principal:
-		var p identity.Principal
-		p, ok = identity.FromContext(r.Context())
+	case principalKind:
+		p, ok := identity.FromContext(r.Context())
+		if !ok {
+			return ""
+		}
 		b = appendText(appendText(append(b, byte(p.Kind)), p.Issuer), p.Name)
-	case *k != Key{Route: true}:
-		var text string
-		text, ok = k.text(r)
-		b = appendText(b, text)
+	case routeKind:
+		if r.Pattern == "" {
+			return ""
+		}
 	default:
-		ok = r.Pattern != ""
+		text, ok := x.text(r)
+		if !ok {
+			return ""
+		}
+		b = appendText(b, text)
 	}
-	if k.Route {
+	if x.route {
 		b = appendText(b, r.Pattern)
 	}
-	if !ok {
-		return "", false
-	}
 	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:16]), true
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }

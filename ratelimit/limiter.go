@@ -55,6 +55,7 @@ func New(c Config) (*Limiter, error) {
 	for i := range l.limits {
 		b := &l.limits[i]
 		b.meter = newMeter(b.Requests, b.Period, b.Burst)
+		b.extractor = b.Key.extractor()
 		for b.keyed = 0; l.limits[b.keyed].Key != b.Key; b.keyed++ {
 		}
 		if local && !b.Key.global() {
@@ -81,9 +82,7 @@ func (l *Limiter) keysOf(r *http.Request, k *keys) {
 			k[i] = k[b.keyed]
 		case b.table == nil:
 		default:
-			if hash, ok := b.Key.hash(r, &l.seeds); ok {
-				k[i] = hash
-			}
+			k[i] = b.extractor.hash(r, &l.seeds)
 		}
 	}
 }
@@ -98,9 +97,46 @@ func (l *Limiter) Take(r *http.Request, cost int64, now time.Time) Decision {
 	if l.remote != nil {
 		return l.counted(l.takeRemote(r, cost, now))
 	}
+	if len(l.limits) == 1 && l.enforced == 1 {
+		return l.takeOne(r, cost, now)
+	}
 	var k keys
 	l.keysOf(r, &k)
 	return l.counted(l.decide(&k, cost, now.Sub(l.epoch)))
+}
+
+// takeOne is Take for a single policy, which most limiters have.
+func (l *Limiter) takeOne(r *http.Request, cost int64, now time.Time) Decision {
+	b := &l.limits[0]
+	var hash uint64
+	if b.table != nil {
+		hash = b.extractor.hash(r, &l.seeds)
+	}
+	at := b.ticks(now.Sub(l.epoch))
+	price, ok := b.price(cost)
+	if !ok {
+		return l.counted(l.impossible(0))
+	}
+	tat, early := b.charge(hash, at, price)
+	d := Decision{
+		Allowed: early <= 0, Policy: b.Name, Limit: b.Burst,
+		Remaining: b.remaining(tat, at), Reset: b.reset(tat, at), limiter: l,
+	}
+	if d.Allowed {
+		l.allowed[rand.Uint32()%counterParts].Add(1)
+		return d
+	}
+	d.RetryAfter, d.violated = b.duration(early), 1
+	l.refused.Add(1)
+	b.refused.Add(1)
+	return d
+}
+
+// impossible is the refusal of what costs more than the burst of policy i.
+func (l *Limiter) impossible(i int) Decision {
+	t := tally{limiter: l}
+	t.impossible(i, 0)
+	return t.decision()
 }
 
 // decide charges the enforced policies, all or none, and if they allow the
@@ -213,7 +249,7 @@ func (t *tally) decision() Decision {
 	b := &t.limiter.limits[t.tightest]
 	return Decision{
 		Allowed: t.violated == 0, Policy: b.Name, Limit: b.Burst,
-		Remaining: b.remaining(t.tat, t.now), Reset: b.duration(t.tat - t.now), RetryAfter: t.wait,
+		Remaining: b.remaining(t.tat, t.now), Reset: b.reset(t.tat, t.now), RetryAfter: t.wait,
 		limiter: t.limiter, policy: t.tightest, violated: t.violated,
 	}
 }

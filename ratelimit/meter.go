@@ -18,10 +18,16 @@ import (
 // by less than a tick: nothing adds up.
 type meter struct {
 	// mul is ticks per nanosecond, times 2^62, in [2^62, 2^64).
-	mul   uint64
-	shift uint8
+	mul uint64
+	// inverse is nanoseconds per tick, times 2^64, rounded down.
+	inverse uint64
+	shift   uint8
 	// full is what the burst costs, in ticks.
 	full int64
+	// slack is the tick by which the clock may be late, where a request costs
+	// much more than one: so nobody is told, or has to wait, a nanosecond more
+	// than a whole second. It is of one reading too, and does not add up.
+	slack int64
 }
 
 const (
@@ -43,8 +49,20 @@ func newMeter(requests int64, period time.Duration, burst int64) meter {
 		ticks <<= 1
 		m.shift++
 	}
-	m.mul, _ = bits.Div64(ticks>>2, ticks<<62, uint64(period))
+	// Rounded up, by less than a quarter of a tick in all of maxUptime, so that
+	// a whole number of nanoseconds that is due is enough.
+	mul, rest := bits.Div64(ticks>>2, ticks<<62, uint64(period))
+	if rest > 0 {
+		mul++
+	}
+	m.mul, m.inverse = mul, math.MaxUint64
+	if mul > 1<<62 {
+		m.inverse, _ = bits.Div64(1<<62, 0, mul)
+	}
 	m.full = burst << m.shift
+	if m.shift >= 2 {
+		m.slack = 1
+	}
 	return m
 }
 
@@ -73,12 +91,27 @@ func (m *meter) duration(ticks int64) time.Duration {
 	return time.Duration(ns)
 }
 
+// roughly is duration without a division, up to a nanosecond less.
+func (m *meter) roughly(ticks int64) time.Duration {
+	if ticks <= 0 {
+		return 0
+	}
+	hi, lo := bits.Mul64(uint64(ticks), m.inverse)
+	if lo > 0 {
+		hi++
+	}
+	return time.Duration(hi)
+}
+
 // charge returns the arrival time of a bucket after a charge at the time now,
 // and how long the charge is too early. It is allowed if that is not positive.
 func (m *meter) charge(tat, now, cost int64) (after, early int64) {
 	after = max(tat, now) + cost
-	return after, after - now - m.full
+	return after, after - now - m.full - m.slack
 }
+
+// reset returns when a bucket will be full.
+func (m *meter) reset(tat, now int64) time.Duration { return m.roughly(tat - now - m.slack) }
 
 // remaining returns how many units a bucket still holds.
 func (m *meter) remaining(tat, now int64) int64 {

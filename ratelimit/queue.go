@@ -19,14 +19,15 @@ func (l *Limiter) Acquire(r *http.Request, cost int64) (Decision, error) {
 		d := l.Take(r, cost, now)
 		return d, d.Err()
 	}
-	w := &waiter{cost: cost, ready: make(chan struct{})}
-	l.keysOf(r, &w.keys)
+	var k keys
+	l.keysOf(r, &k)
 	// While nobody waits, there is nobody to overtake.
 	if l.queue.length.Load() == 0 {
-		if w.decision = l.decide(&w.keys, cost, now.Sub(l.epoch)); w.decision.Allowed {
-			return l.counted(w.decision), nil
+		if d := l.decide(&k, cost, now.Sub(l.epoch)); d.Allowed {
+			return l.counted(d), nil
 		}
 	}
+	w := &waiter{keys: k, cost: cost, ready: make(chan struct{})}
 	patience := l.config.MaxWait
 	if deadline, ok := r.Context().Deadline(); ok {
 		patience = min(patience, deadline.Sub(now))

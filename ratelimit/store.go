@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,16 +122,11 @@ func (l *Limiter) chargeRemote(first, end int, r *http.Request, cost int64, sinc
 	for i := first; i < end; i++ {
 		b := &l.limits[i]
 		if _, ok := b.price(cost); !ok {
-			t := tally{limiter: l}
-			t.impossible(i, 0)
-			return t.decision(), nil
+			return l.impossible(i), nil
 		}
 		c := Charge{Policy: b.Policy, Cost: max(cost, 1) * b.Cost}
 		if !b.Key.global() {
-			var ok bool
-			if c.Key, ok = b.Key.digest(r); !ok {
-				c.Key = "-"
-			}
+			c.Key = cmp.Or(b.extractor.digest(r), "-")
 		}
 		charges = append(charges, c)
 	}
