@@ -49,9 +49,6 @@ func judgeFields(n *names, fields []string) verdict {
 			continue
 		}
 		strange = true
-		if strings.IndexByte(field, ',') < 0 {
-			continue
-		}
 		for element := range strings.SplitSeq(field, ",") {
 			listed = listed || n.has(strings.Trim(element, " \t"))
 		}
@@ -68,20 +65,23 @@ func judgeFields(n *names, fields []string) verdict {
 // hasJoined reports whether n has the fields joined with "," or ", ".
 func (n *names) hasJoined(fields []string) bool {
 	return n.commas && slices.ContainsFunc(n.list, func(s string) bool {
-		for i, field := range fields {
-			var ok bool
-			if i > 0 {
-				if s, ok = strings.CutPrefix(s, ","); !ok {
-					return false
-				}
-				if !strings.HasPrefix(s, field) {
-					s = strings.TrimPrefix(s, " ")
-				}
-			}
-			if s, ok = strings.CutPrefix(s, field); !ok {
-				return false
-			}
-		}
-		return s == ""
+		return isJoined(s, fields, ",") || isJoined(s, fields, ", ")
 	})
+}
+
+// isJoined reports whether s is the fields joined with separator.
+func isJoined(s string, fields []string, separator string) bool {
+	for i, field := range fields {
+		ok := true
+		if i > 0 {
+			s, ok = strings.CutPrefix(s, separator)
+		}
+		if ok {
+			s, ok = strings.CutPrefix(s, field)
+		}
+		if !ok {
+			return false
+		}
+	}
+	return s == ""
 }
