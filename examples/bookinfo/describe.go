@@ -25,6 +25,12 @@ func describe(r rules) []string {
 	if r.retry {
 		lines = append(lines, "what failed, and can be repeated, is tried once more elsewhere")
 	}
+	if o := r.outliers; o != nil {
+		e := o.Effective()
+		lines = append(lines,
+			fmt.Sprintf("an endpoint that fails %d calls in a row is left out, for %v at first; then one call tries it", e.Consecutive5xx, e.BaseEjectionTime),
+			fmt.Sprintf("from its return it grows into its share in %v", e.Ramp))
+	}
 	if r.nearest {
 		lines = append(lines, "endpoints in the caller's own zone come first")
 	}
@@ -58,6 +64,13 @@ func effects(route tulle.Route) []string {
 	}
 	if limit := route.Policies.Timeout; limit > 0 {
 		lines = append(lines, fmt.Sprintf("must be over in %v", limit))
+	}
+	if r := route.Policies.Retry; r != nil && r.PerTry > 0 {
+		lines = append(lines, fmt.Sprintf("is tried once more elsewhere if it fails, or has no answer within %v", r.PerTry))
+	}
+	if b := route.Policies.Breaker; b != nil {
+		e := b.Effective()
+		lines = append(lines, fmt.Sprintf("is refused for %v when %.0f %% of at least %d calls have failed, then tried", e.OpenFor, 100*e.FailureRate, e.MinCalls))
 	}
 	if f := route.Policies.Fault; f != nil {
 		lines = append(lines, trouble(*f)...)

@@ -15,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
 )
 
@@ -25,6 +26,7 @@ type fleet struct {
 	rules     rules
 	perTry    time.Duration
 	client    *http.Client
+	alerts    *inbox
 }
 
 // rules are what tasks change in the meshes of all processes.
@@ -32,6 +34,8 @@ type rules struct {
 	// routes reach the meshes of those who call the hosts that they match.
 	routes []tulle.Route
 	retry  bool
+	// outliers, if there are any, leave out endpoints that fail.
+	outliers *health.Outliers
 	// nearest prefers endpoints in the zone of the caller to all others.
 	nearest bool
 }
@@ -81,9 +85,13 @@ func calls(service string) []string {
 // page is at port if that is free. perTry is how long an attempt at ratings
 // may take; those who wait for it get four times as long.
 func startFleet(ctx context.Context, port int, seed uint64, perTry time.Duration) (*fleet, error) {
-	f := &fleet{processes: members(), perTry: perTry, client: &http.Client{Timeout: time.Minute}}
+	alerts, err := openInbox()
+	if err != nil {
+		return nil, err
+	}
+	f := &fleet{processes: members(), perTry: perTry, client: &http.Client{Timeout: time.Minute}, alerts: alerts}
 	for i, p := range f.processes {
-		p.addr = "127.0.0.1:0"
+		p.addr, p.alerts = "127.0.0.1:0", alerts.url
 		if seed != 0 {
 			p.seed = seed + uint64(i)
 		}
@@ -121,17 +129,17 @@ func (f *fleet) apply(ctx context.Context, r rules) error {
 
 // tell has a process take over the rules in force, and make trouble or none.
 func (f *fleet) tell(ctx context.Context, p *process, trouble *fault.Policy) error {
-	s := settings{Retry: f.rules.retry, PerTry: f.perTry, Routes: f.rules.of(p.service), Fault: trouble}
+	s := settings{
+		Routes: f.rules.of(p.service), Retry: f.rules.retry, PerTry: f.perTry, Outliers: f.rules.outliers,
+		Zone: p.zone, Nearest: f.rules.nearest, Fault: trouble,
+	}
 	for _, name := range calls(p.service) {
 		if s.Endpoints == nil {
 			s.Endpoints = map[string][]endpoint.Info{}
 		}
 		for _, other := range f.of(name) {
-			info := endpoint.Info{Addr: other.addr, Zone: other.zone, Labels: map[string]string{"version": other.version}}
-			if f.rules.nearest && other.zone != p.zone {
-				info.Priority = 1
-			}
-			s.Endpoints[name] = append(s.Endpoints[name], info)
+			s.Endpoints[name] = append(s.Endpoints[name],
+				endpoint.Info{Addr: other.addr, Zone: other.zone, Labels: map[string]string{"version": other.version}})
 		}
 	}
 	if p.service == "productpage" {
@@ -249,10 +257,8 @@ func (f *fleet) version(service, version string) []*process {
 // copies returns how many copies of calls productpage has sent under the rules
 // in force.
 func (f *fleet) copies(ctx context.Context) (uint64, error) {
-	var state struct {
-		Routes []struct{ Mirrors []tulle.MirrorState }
-	}
-	if err := f.fetch(ctx, "http://"+f.processes[0].debug+"/?format=json", "", &state); err != nil {
+	state, err := f.view(ctx, f.processes[0])
+	if err != nil {
 		return 0, err
 	}
 	var sent uint64
@@ -282,6 +288,7 @@ func (f *fleet) stop() {
 		})
 	}
 	all.Wait()
+	f.alerts.close()
 }
 
 // table lists the processes.

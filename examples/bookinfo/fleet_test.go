@@ -71,7 +71,7 @@ func TestCopiesAreCounted(t *testing.T) {
 		}
 		counted, err := tell(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, map[string]int{atVersion2: n}, counted)
+		require.Equal(t, map[string]int{atVersion2: n}, counted.numbers)
 	}
 }
 

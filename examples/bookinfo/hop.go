@@ -20,8 +20,12 @@ type hop struct {
 	Endpoint string        `json:"endpoint,omitempty"`
 	Attempts int           `json:"attempts"`
 	Took     time.Duration `json:"took"`
-	// Error is why there is no answer.
-	Error string `json:"error,omitempty"`
+	// Error is why there is no answer, Reason what that is to the mesh if it
+	// did not let the call through or gave it up.
+	Error  string `json:"error,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// RetryAfter is how long a call would be refused again, if that is known.
+	RetryAfter time.Duration `json:"retryAfter,omitempty"`
 }
 
 // userHeader names the user for whom a call is made. Each service passes it
@@ -40,7 +44,7 @@ func (s *service) get(ctx context.Context, user, to, path string, answer any) ho
 		h.Error = err.Error()
 		// What the mesh says is a sentence already; the client puts the URL before it.
 		if e, ok := errors.AsType[*tulle.Error](err); ok {
-			h.Error = e.Error()
+			h.Error, h.Reason, h.RetryAfter = e.Error(), e.Reason.String(), e.RetryAfter
 		}
 	}
 	return h

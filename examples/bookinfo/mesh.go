@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/retry"
 )
 
@@ -24,15 +26,23 @@ type settings struct {
 	// attempt may take.
 	Retry  bool          `json:"retry,omitempty"`
 	PerTry time.Duration `json:"perTry,omitempty"`
+	// Outliers, if there are any, leave out endpoints that fail where others do
+	// not.
+	Outliers *health.Outliers `json:"outliers,omitempty"`
+	// Zone is where the process runs, Nearest whether endpoints there are
+	// preferred to all others.
+	Zone    string `json:"zone,omitempty"`
+	Nearest bool   `json:"nearest,omitempty"`
 	// Fault is what the service does to everybody who calls it. Those who
 	// call do not know: to them it is slow or fails.
 	Fault *fault.Policy `json:"fault,omitempty"`
 }
 
 // config is the mesh part of a service, all of it: the services that it
-// calls, their versions as subsets, routes, time-outs and retries.
+// calls, their versions as subsets, routes, time-outs, retries, and which
+// endpoints are left out or preferred.
 func (s *settings) config() tulle.Config {
-	c := tulle.Config{Routes: s.Routes, Policies: tulle.Policies{Timeout: 3 * s.PerTry}}
+	c := tulle.Config{Routes: s.Routes, Zone: s.Zone, Policies: tulle.Policies{Timeout: 3 * s.PerTry, Outliers: s.Outliers}}
 	if s.Retry {
 		// A task lets a third of all first attempts fail, which is more
 		// than the default budget of a fifth lets repeat for long.
@@ -40,6 +50,9 @@ func (s *settings) config() tulle.Config {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Endpoints)) {
 		service := tulle.Service{Name: name, Resolver: discovery.NewStatic(s.Endpoints[name]...)}
+		if s.Nearest {
+			service.Spread.Zones = balancer.NearestZone
+		}
 		for _, version := range versions(s.Endpoints[name]) {
 			labels := map[string]string{"version": version}
 			service.Subsets = append(service.Subsets, tulle.Subset{Name: version, Labels: labels})

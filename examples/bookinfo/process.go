@@ -19,6 +19,8 @@ type process struct {
 	// zone is where it would run if there were more than one machine.
 	zone string
 	seed uint64
+	// alerts is the URL that alerts of its mesh go to, "" for none.
+	alerts string
 	// addr is where it listens, again after a restart; debug is where its
 	// mesh can be looked at.
 	addr, debug string
@@ -46,7 +48,7 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	p.cmd = exec.Command(self, serviceCommand, "-name", p.service, "-version", p.version,
-		"-addr", p.addr, "-seed", strconv.FormatUint(p.seed, 10))
+		"-addr", p.addr, "-seed", strconv.FormatUint(p.seed, 10), "-alerts", p.alerts)
 	p.cmd.Stderr = os.Stderr
 	endWithParent(p.cmd)
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {

@@ -66,6 +66,7 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 	version := flags.String("version", "v1", "version of the service")
 	addr := flags.String("addr", "127.0.0.1:0", "address to listen on")
 	seed := flags.Uint64("seed", 0, "seed of all chance, 0 for a different one each time")
+	alerts := flags.String("alerts", "", "URL that alerts of breakers are posted to")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -73,8 +74,12 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 	signal.Ignore(os.Interrupt)
 
 	s := &service{served: served{Service: *name, Version: *version, PID: os.Getpid()}}
+	hooks := tulle.Hooks{CallDone: note}
+	if *alerts != "" {
+		hooks.BreakerChanged = report(s.served, *alerts)
+	}
 	var err error
-	s.mesh, err = tulle.New(tulle.Config{}, tulle.WithRand(seeded(*seed)), tulle.WithHooks(tulle.Hooks{CallDone: note}))
+	s.mesh, err = tulle.New(tulle.Config{}, tulle.WithRand(seeded(*seed)), tulle.WithHooks(hooks))
 	if err != nil {
 		return err
 	}

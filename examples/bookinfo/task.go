@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,22 +36,55 @@ type step struct {
 	// expect are the shares of what is seen. What is not in it must not be
 	// seen at all.
 	expect map[string]float64
+	// besides is what may be seen as well, each at most so often. Shares are
+	// of the other pages.
+	besides map[string]int
+	// quote, if there is any, tells in words what a page says.
+	quote func(page) string
 	// trouble, if there is any, is made before and ended after the calls.
 	trouble func(context.Context, *fleet) (end func(context.Context) error, err error)
 	// count, if there is any, is of what no page shows. It begins before the
 	// calls, and what it returns tells the numbers after the trouble has ended.
-	count func(context.Context, *fleet) (tell func(context.Context) (map[string]int, error), err error)
-	// counted are the numbers expected, exactly.
-	counted map[string]int
+	count func(context.Context, *fleet) (tell func(context.Context) (tally, error), err error)
+	// counted are the numbers expected.
+	counted map[string]span
+}
+
+// span is what a number may be: from least to most.
+type span struct{ least, most int }
+
+func exactly(n int) span { return span{n, n} }
+func atMost(n int) span  { return span{0, n} }
+
+func (s span) holds(n int) bool { return s.least <= n && n <= s.most }
+
+func (s span) String() string {
+	switch {
+	case s.least == s.most:
+		return fmt.Sprint(s.least)
+	case s.least == 0:
+		return fmt.Sprintf("at most %d", s.most)
+	}
+	return fmt.Sprintf("%d to %d", s.least, s.most)
+}
+
+// tally is what was counted besides pages, and what there is to show for it:
+// each line with a word in front that says what it is.
+type tally struct {
+	numbers map[string]int
+	lines   [][2]string
 }
 
 // sight is what was seen in a step: pages by what they look like, and what
 // else there was to count.
-type sight struct{ pages, counted map[string]int }
+type sight struct {
+	pages map[string]int
+	tally
+}
 
 // tasks are all there are, in the order in which they are shown.
 func tasks() []task {
-	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask()}
+	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask()}
 }
 
 // walker walks through tasks and says what it sees.
@@ -77,7 +111,7 @@ func (w *walker) walk(ctx context.Context, t task) error {
 				fmt.Fprintf(w.out, "     %-9s %s\n", "policy", line)
 			}
 		}
-		fmt.Fprintf(w.out, "     %-9s %s\n", "expected", strings.Join(slices.Concat(shares(s.expect), numbers(s.counted)), ", "))
+		fmt.Fprintf(w.out, "     %-9s %s\n", "expected", strings.Join(s.expected(), ", "))
 		if err := w.prove(ctx, s, t.without); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -123,7 +157,9 @@ func (w *walker) take(ctx context.Context, label string, s step) (seen sight, er
 		// Deferred before the end of the trouble, so after it.
 		defer func() {
 			if err == nil {
-				seen.counted, err = tell(ctx)
+				var more tally
+				more, err = tell(ctx)
+				seen.numbers, seen.lines = more.numbers, append(seen.lines, more.lines...)
 			}
 		}()
 	}
@@ -134,20 +170,24 @@ func (w *walker) take(ctx context.Context, label string, s step) (seen sight, er
 		}
 		defer func() { err = errors.Join(err, end(ctx)) }()
 	}
-	seen.pages, err = w.look(ctx, label, s)
+	var quote string
+	if seen.pages, quote, err = w.look(ctx, label, s); quote != "" {
+		seen.lines = append(seen.lines, [2]string{"page", quote})
+	}
 	return seen, err
 }
 
-// look makes the calls of the step.
-func (w *walker) look(ctx context.Context, label string, s step) (map[string]int, error) {
+// look makes the calls of the step, and quotes the last page that says
+// something.
+func (w *walker) look(ctx context.Context, label string, s step) (seen map[string]int, quote string, err error) {
 	tick := time.NewTicker(max(w.pace, time.Microsecond))
 	defer tick.Stop()
-	seen := map[string]int{}
+	seen = map[string]int{}
 	for made := range s.calls {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, "", ctx.Err()
 		}
 		user := ""
 		if len(s.users) > 0 {
@@ -156,37 +196,54 @@ func (w *walker) look(ctx context.Context, label string, s step) (map[string]int
 		p, err := w.fleet.look(ctx, user)
 		if err != nil {
 			// Productpage itself fails in no step, so this says nothing about a policy.
-			return nil, err
+			return nil, "", err
 		}
 		seen[s.see(p)]++
+		if s.quote != nil {
+			quote = cmp.Or(s.quote(p), quote)
+		}
 		if w.live && made%10 == 9 {
 			fmt.Fprintf(w.out, "\r     %-9s %-44s %d of %d\x1b[K", label, strings.Join(counts(seen), ", "), made+1, s.calls)
 		}
 	}
-	return seen, nil
+	return seen, quote, nil
 }
 
 // judge compares pages with the shares expected, and numbers with those that
 // they must be.
 func (s step) judge(seen sight) error {
 	var faults []error
+	calls := s.calls
+	for _, what := range slices.Sorted(maps.Keys(s.besides)) {
+		n := seen.pages[what]
+		if calls -= n; n > s.besides[what] {
+			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected at most %d", what, n, s.calls, s.besides[what]))
+		}
+	}
 	for _, what := range slices.Sorted(maps.Keys(s.expect)) {
-		least, most := bounds(s.calls, s.expect[what], falseAlarm)
+		least, most := bounds(calls, s.expect[what], falseAlarm)
 		if n := seen.pages[what]; n < least || n > most {
-			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected %d to %d", what, n, s.calls, least, most))
+			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected %d to %d", what, n, calls, least, most))
 		}
 	}
 	for _, what := range slices.Sorted(maps.Keys(seen.pages)) {
-		if _, ok := s.expect[what]; !ok {
+		if !s.allows(what) {
 			faults = append(faults, fmt.Errorf("%s: %d of %d calls, expected none", what, seen.pages[what], s.calls))
 		}
 	}
 	for _, what := range slices.Sorted(maps.Keys(s.counted)) {
-		if n, ok := seen.counted[what]; n != s.counted[what] || !ok {
-			faults = append(faults, fmt.Errorf("%s: %d, expected %d", what, n, s.counted[what]))
+		if n, ok := seen.numbers[what]; !s.counted[what].holds(n) || !ok {
+			faults = append(faults, fmt.Errorf("%s: %d, expected %v", what, n, s.counted[what]))
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// allows reports whether what may be seen at all.
+func (s step) allows(what string) bool {
+	_, expected := s.expect[what]
+	_, besides := s.besides[what]
+	return expected || besides
 }
 
 // verdict writes counts and what is thought of them, over the line that was
@@ -195,8 +252,11 @@ func (w *walker) verdict(label string, seen sight, verdict string) {
 	if w.live {
 		fmt.Fprint(w.out, "\r\x1b[K")
 	}
-	all := strings.Join(slices.Concat(counts(seen.pages), numbers(seen.counted)), ", ")
+	all := strings.Join(slices.Concat(counts(seen.pages), numbers(seen.numbers)), ", ")
 	fmt.Fprintf(w.out, "     %-9s %-56s %s\n", label, all, verdict)
+	for _, line := range seen.lines {
+		fmt.Fprintf(w.out, "       %-7s %s\n", line[0], line[1])
+	}
 }
 
 // counts tells what was seen, each with its number and share.
@@ -212,21 +272,25 @@ func counts(seen map[string]int) []string {
 	return parts
 }
 
-// numbers tells what was counted.
-func numbers(counted map[string]int) []string {
+// numbers tells what was counted, or is expected to be.
+func numbers[V any](counted map[string]V) []string {
 	var parts []string
 	for _, what := range slices.Sorted(maps.Keys(counted)) {
-		parts = append(parts, fmt.Sprintf("%s: %d", what, counted[what]))
+		parts = append(parts, fmt.Sprintf("%s: %v", what, counted[what]))
 	}
 	return parts
 }
 
-func shares(expect map[string]float64) []string {
+// expected tells what is.
+func (s step) expected() []string {
 	var parts []string
-	for _, what := range slices.Sorted(maps.Keys(expect)) {
-		parts = append(parts, fmt.Sprintf("%s %.0f %%", what, 100*expect[what]))
+	for _, what := range slices.Sorted(maps.Keys(s.expect)) {
+		parts = append(parts, fmt.Sprintf("%s %.0f %%", what, 100*s.expect[what]))
 	}
-	return parts
+	for _, what := range slices.Sorted(maps.Keys(s.besides)) {
+		parts = append(parts, fmt.Sprintf("besides at most %d %s", s.besides[what], what))
+	}
+	return slices.Concat(parts, numbers(s.counted))
 }
 
 func indent(text, by string) string { return by + strings.ReplaceAll(text, "\n", "\n"+by) }

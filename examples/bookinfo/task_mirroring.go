@@ -28,7 +28,7 @@ func mirroringTask() task {
 		return step{
 			rules: rules{routes: []tulle.Route{mirrored}}, calls: calls,
 			see: versionOfReviews, expect: map[string]float64{"v1": 1},
-			count: countVersion2, counted: map[string]int{atVersion2: calls},
+			count: countVersion2, counted: map[string]span{atVersion2: exactly(calls)},
 		}
 	}
 	// Fewer calls than there may be copies at once, so that none is dropped.
@@ -54,7 +54,7 @@ func mirroringTask() task {
 
 // countVersion2 counts the requests that come to reviews v2. It waits until
 // all copies that have been sent are among them.
-func countVersion2(ctx context.Context, f *fleet) (func(context.Context) (map[string]int, error), error) {
+func countVersion2(ctx context.Context, f *fleet) (func(context.Context) (tally, error), error) {
 	v2 := f.version("reviews", "v2")[0]
 	requests, err := v2.requests(ctx)
 	if err != nil {
@@ -64,20 +64,20 @@ func countVersion2(ctx context.Context, f *fleet) (func(context.Context) (map[st
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (map[string]int, error) {
+	return func(ctx context.Context) (tally, error) {
 		sent, err := f.copies(ctx)
 		if err != nil {
-			return nil, err
+			return tally{}, err
 		}
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for deadline := time.Now().Add(patience); ; <-tick.C {
 			now, err := v2.requests(ctx)
 			if err != nil {
-				return nil, err
+				return tally{}, err
 			}
 			if seen := now - requests; seen >= sent-copies || time.Now().After(deadline) {
-				return map[string]int{atVersion2: int(seen)}, nil
+				return tally{numbers: map[string]int{atVersion2: int(seen)}}, nil
 			}
 		}
 	}, nil

@@ -18,10 +18,22 @@ func TestJudge(t *testing.T) {
 	require.ErrorContains(t, s.judge(sight{pages: map[string]int{"v1": 200, "v3": 199, "v2": 1}}), "v2: 1 of 400 calls, expected none")
 	require.Error(t, s.judge(sight{}))
 
-	s = step{counted: map[string]int{"copies": 7, "alerts": 0}}
-	require.NoError(t, s.judge(sight{counted: map[string]int{"copies": 7, "alerts": 0}}))
-	require.ErrorContains(t, s.judge(sight{counted: map[string]int{"copies": 8, "alerts": 0}}), "copies: 8, expected 7")
-	require.ErrorContains(t, s.judge(sight{counted: map[string]int{"copies": 7}}), "alerts: 0, expected 0")
+	numbers := func(n map[string]int) sight { return sight{tally: tally{numbers: n}} }
+	s = step{counted: map[string]span{"copies": exactly(7), "alerts": exactly(0), "requests": {10, 12}}}
+	require.NoError(t, s.judge(numbers(map[string]int{"copies": 7, "alerts": 0, "requests": 12})))
+	require.ErrorContains(t, s.judge(numbers(map[string]int{"copies": 8, "alerts": 0, "requests": 10})), "copies: 8, expected 7")
+	require.ErrorContains(t, s.judge(numbers(map[string]int{"copies": 7, "requests": 10})), "alerts: 0, expected 0")
+	for _, n := range []int{9, 13} {
+		require.ErrorContains(t, s.judge(numbers(map[string]int{"copies": 7, "alerts": 0, "requests": n})), "expected 10 to 12")
+	}
+
+	// What may be seen besides is not held against the shares of the rest.
+	s = step{calls: 400, expect: map[string]float64{"v1": 0.5, "v3": 0.5}, besides: map[string]int{"none": 200}}
+	require.NoError(t, s.judge(sight{pages: map[string]int{"v1": 100, "v3": 100, "none": 200}}))
+	require.NoError(t, s.judge(sight{pages: map[string]int{"v1": 200, "v3": 200}}))
+	require.ErrorContains(t, s.judge(sight{pages: map[string]int{"v1": 160, "v3": 39, "none": 201}}), "none: 201 of 400 calls, expected at most 200")
+	require.ErrorContains(t, s.judge(sight{pages: map[string]int{"v1": 190, "v3": 10, "none": 200}}), "v3: 10 of 200 calls, expected ")
+	require.Equal(t, []string{"v1 50 %", "v3 50 %", "besides at most 200 none"}, s.expected())
 }
 
 // TestEveryStepSumsUp guards the tasks: shares of a whole, and what the
