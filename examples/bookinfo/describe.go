@@ -27,9 +27,11 @@ func describe(r rules) []string {
 	}
 	if o := r.outliers; o != nil {
 		e := o.Effective()
-		lines = append(lines,
-			fmt.Sprintf("an endpoint that fails %d calls in a row is left out, for %v at first; then one call tries it", e.Consecutive5xx, e.BaseEjectionTime),
-			fmt.Sprintf("from its return it grows into its share in %v", e.Ramp))
+		lines = append(lines, fmt.Sprintf("an endpoint that fails %d calls in a row is left out, for %v at first; then one call tries it",
+			e.Consecutive5xx, e.BaseEjectionTime))
+		if e.Ramp > 0 {
+			lines = append(lines, fmt.Sprintf("from its return it grows into its share in %v", e.Ramp))
+		}
 	}
 	if r.nearest {
 		lines = append(lines, "endpoints in the caller's own zone come first")

@@ -131,7 +131,7 @@ func (f *fleet) apply(ctx context.Context, r rules) error {
 func (f *fleet) tell(ctx context.Context, p *process, trouble *fault.Policy) error {
 	s := settings{
 		Routes: f.rules.of(p.service), Retry: f.rules.retry, PerTry: f.perTry, Outliers: f.rules.outliers,
-		Zone: p.zone, Nearest: f.rules.nearest, Fault: trouble,
+		Nearest: f.rules.nearest, Fault: trouble,
 	}
 	for _, name := range calls(p.service) {
 		if s.Endpoints == nil {

@@ -29,10 +29,8 @@ type settings struct {
 	// Outliers, if there are any, leave out endpoints that fail where others do
 	// not.
 	Outliers *health.Outliers `json:"outliers,omitempty"`
-	// Zone is where the process runs, Nearest whether endpoints there are
-	// preferred to all others.
-	Zone    string `json:"zone,omitempty"`
-	Nearest bool   `json:"nearest,omitempty"`
+	// Nearest prefers endpoints in the zone of the process to all others.
+	Nearest bool `json:"nearest,omitempty"`
 	// Fault is what the service does to everybody who calls it. Those who
 	// call do not know: to them it is slow or fails.
 	Fault *fault.Policy `json:"fault,omitempty"`
@@ -40,9 +38,9 @@ type settings struct {
 
 // config is the mesh part of a service, all of it: the services that it
 // calls, their versions as subsets, routes, time-outs, retries, and which
-// endpoints are left out or preferred.
-func (s *settings) config() tulle.Config {
-	c := tulle.Config{Routes: s.Routes, Zone: s.Zone, Policies: tulle.Policies{Timeout: 3 * s.PerTry, Outliers: s.Outliers}}
+// endpoints are left out or preferred. Zone is where the process runs.
+func (s *settings) config(zone string) tulle.Config {
+	c := tulle.Config{Routes: s.Routes, Zone: zone, Policies: tulle.Policies{Timeout: 3 * s.PerTry, Outliers: s.Outliers}}
 	if s.Retry {
 		// A task lets a third of all first attempts fail, which is more
 		// than the default budget of a fifth lets repeat for long.

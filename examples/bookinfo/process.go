@@ -47,7 +47,7 @@ func (p *process) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.cmd = exec.Command(self, serviceCommand, "-name", p.service, "-version", p.version,
+	p.cmd = exec.Command(self, serviceCommand, "-name", p.service, "-version", p.version, "-zone", p.zone,
 		"-addr", p.addr, "-seed", strconv.FormatUint(p.seed, 10), "-alerts", p.alerts)
 	p.cmd.Stderr = os.Stderr
 	endWithParent(p.cmd)

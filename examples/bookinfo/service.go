@@ -37,6 +37,7 @@ type served struct {
 	Service string `json:"service"`
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
+	Zone    string `json:"zone,omitempty"`
 }
 
 // reply is what a process says on its standard output: where it listens when
@@ -64,6 +65,7 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet("service", flag.ContinueOnError)
 	name := flags.String("name", "", "name of the service")
 	version := flags.String("version", "v1", "version of the service")
+	zone := flags.String("zone", "", "zone that it runs in, as if there were more than one machine")
 	addr := flags.String("addr", "127.0.0.1:0", "address to listen on")
 	seed := flags.Uint64("seed", 0, "seed of all chance, 0 for a different one each time")
 	alerts := flags.String("alerts", "", "URL that alerts of breakers are posted to")
@@ -73,7 +75,7 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 	// Ctrl-C reaches the whole group of processes; the parent sees to it.
 	signal.Ignore(os.Interrupt)
 
-	s := &service{served: served{Service: *name, Version: *version, PID: os.Getpid()}}
+	s := &service{served: served{Service: *name, Version: *version, PID: os.Getpid(), Zone: *zone}}
 	hooks := tulle.Hooks{CallDone: note}
 	if *alerts != "" {
 		hooks.BreakerChanged = report(s.served, *alerts)
@@ -133,7 +135,7 @@ func (s *service) take(now settings) error {
 			return fmt.Errorf("fault: %w", err)
 		}
 	}
-	if err := s.mesh.Apply(now.config()); err != nil {
+	if err := s.mesh.Apply(now.config(s.Zone)); err != nil {
 		return err
 	}
 	s.trouble.Store(trouble)

@@ -18,7 +18,7 @@ import (
 // newService returns a service in this process, with a mesh that has the
 // settings.
 func newService(t *testing.T, name, version string, s settings) *service {
-	mesh, err := tulle.New(s.config(), tulle.WithHooks(tulle.Hooks{CallDone: note}))
+	mesh, err := tulle.New(s.config(""), tulle.WithHooks(tulle.Hooks{CallDone: note}))
 	require.NoError(t, err)
 	// The context of the test has ended by then: what goes on is cut off.
 	t.Cleanup(func() { _ = mesh.Shutdown(t.Context()) })

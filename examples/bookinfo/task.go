@@ -84,7 +84,7 @@ type sight struct {
 
 // tasks are all there are, in the order in which they are shown.
 func tasks() []task {
-	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask()}
+	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask(), failoverTask()}
 }
 
 // walker walks through tasks and says what it sees.
@@ -288,7 +288,7 @@ func (s step) expected() []string {
 		parts = append(parts, fmt.Sprintf("%s %.0f %%", what, 100*s.expect[what]))
 	}
 	for _, what := range slices.Sorted(maps.Keys(s.besides)) {
-		parts = append(parts, fmt.Sprintf("besides at most %d %s", s.besides[what], what))
+		parts = append(parts, fmt.Sprintf("besides %s: %v", what, atMost(s.besides[what])))
 	}
 	return slices.Concat(parts, numbers(s.counted))
 }

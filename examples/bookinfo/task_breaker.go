@@ -91,11 +91,10 @@ func getOverIncident(ctx context.Context, f *fleet) (func(context.Context) error
 	if err != nil {
 		return end, err
 	}
-	none := func(context.Context) error { return nil }
 	if err := end(ctx); err != nil {
-		return none, err
+		return done, err
 	}
-	return none, waitUntil(ctx, due)
+	return done, waitUntil(ctx, due)
 }
 
 // refused looks at pages until calls of ratings are refused, and returns until
@@ -111,18 +110,6 @@ func (f *fleet) refused(ctx context.Context) (until time.Time, err error) {
 		}
 	}
 	return time.Time{}, nil
-}
-
-// waitUntil returns when it is time, or ctx has ended.
-func waitUntil(ctx context.Context, at time.Time) error {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // countIncidents counts the requests that come to ratings, and the alerts. It

@@ -37,7 +37,7 @@ func ejectionTask() task {
 	gone := step{
 		rules: with(0), calls: 150, see: attemptsAtRatings, expect: map[string]float64{"1 attempt": 1},
 		besides: map[string]int{"2 attempts": met},
-		count:   countEjections, counted: map[string]span{leftOut: exactly(1)},
+		count:   countEndpoints, counted: map[string]span{leftOut: exactly(1)},
 	}
 	stopped, killed := gone, gone
 	stopped.about = "One of the three endpoints hangs: its process is stopped."
@@ -52,7 +52,7 @@ func ejectionTask() task {
 	var pid int
 	back := step{
 		calls: 400, see: func(p page) string { return servedBy(p, pid) },
-		count: countEjections, counted: map[string]span{leftOut: exactly(0), ejections: exactly(1), trials: exactly(1)},
+		count: countEndpoints, counted: map[string]span{leftOut: exactly(0), ejections: exactly(1), trials: {1, 3}},
 	}
 	returns, grown := back, back
 	returns.about = "It is stopped, left out, and goes on. One call tries it, and at first it has few."
@@ -60,39 +60,22 @@ func ejectionTask() task {
 	returns.expect, returns.besides = map[string]float64{"other endpoints": 1}, map[string]int{"the one that is back": 80}
 	returns.trouble = func(ctx context.Context, f *fleet) (func(context.Context) error, error) {
 		end, err := f.freeze(victim(f))
-		if err == nil {
-			err = f.untilLeftOut(ctx, victim(f))
-		}
 		if err != nil {
 			return end, err
 		}
 		pid = victim(f)[0].pid()
-		if err := end(ctx); err != nil {
-			return done, err
-		}
-		return done, f.untilDue(ctx)
+		return done, f.outAndBack(ctx, victim(f), end)
 	}
 	const soon = time.Second
 	grown.about = "It is killed, left out, and started again. When its time is over it has its share."
 	grown.rules = with(soon)
 	grown.expect = map[string]float64{"other endpoints": 2. / 3, "the one that is back": 1. / 3}
 	grown.trouble = func(ctx context.Context, f *fleet) (func(context.Context) error, error) {
-		end := f.strike(victim(f))
-		err := f.untilLeftOut(ctx, victim(f))
-		if err := end(ctx); err != nil {
+		if err := f.outAndBack(ctx, victim(f), f.strike(victim(f))); err != nil {
 			return done, err
 		}
 		pid = victim(f)[0].pid()
-		if err == nil {
-			err = f.untilDue(ctx)
-		}
-		if err == nil {
-			err = f.untilBack(ctx)
-		}
-		if err == nil {
-			err = waitUntil(ctx, time.Now().Add(soon))
-		}
-		return done, err
+		return done, waitUntil(ctx, time.Now().Add(soon))
 	}
 	return task{
 		name:  "ejection",
@@ -130,69 +113,9 @@ func servedBy(p page, back int) string {
 	return "other endpoints"
 }
 
-// untilLeftOut looks at pages until the mesh of reviews v3 leaves out those
-// processes of ratings, if it is to leave out any.
-func (f *fleet) untilLeftOut(ctx context.Context, these []*process) error {
-	return f.until(ctx, "left out", func(ratings serviceView) bool {
-		out := 0
-		for _, e := range ratings.Endpoints {
-			for _, p := range these {
-				if e.Addr == p.addr && !e.Available {
-					out++
-				}
-			}
-		}
-		return out == len(these)
-	})
-}
-
-// untilBack looks at pages until the mesh of reviews v3 leaves out no endpoint
-// of ratings.
-func (f *fleet) untilBack(ctx context.Context) error {
-	return f.until(ctx, "back", func(ratings serviceView) bool { return len(ratings.out()) == 0 })
-}
-
-// until looks at pages until the mesh of reviews v3 knows of ratings what it
-// should, if it leaves out endpoints at all.
-func (f *fleet) until(ctx context.Context, what string, is func(serviceView) bool) error {
-	if f.rules.outliers == nil {
-		return nil
-	}
-	for range 200 {
-		ratings, err := f.ratings(ctx)
-		if err != nil {
-			return err
-		}
-		if is(ratings) {
-			return nil
-		}
-		if _, err := f.look(ctx, ""); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("endpoints of ratings are not %s after 200 calls", what)
-}
-
-// untilDue waits until calls may try all endpoints of ratings that are left
-// out.
-func (f *fleet) untilDue(ctx context.Context) error {
-	ratings, err := f.ratings(ctx)
-	if err != nil {
-		return err
-	}
-	for _, e := range ratings.out() {
-		for _, h := range e.Holds {
-			if err := waitUntil(ctx, h.Due); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// countEjections tells what the mesh of reviews v3 knows of the endpoints of
-// ratings.
-func countEjections(_ context.Context, f *fleet) (func(context.Context) (tally, error), error) {
+// countEndpoints tells what the mesh of reviews v3 knows of the endpoints of
+// ratings, and how it divides calls over the zones that it tells apart.
+func countEndpoints(_ context.Context, f *fleet) (func(context.Context) (tally, error), error) {
 	return func(ctx context.Context) (tally, error) {
 		ratings, err := f.ratings(ctx)
 		if err != nil {
@@ -206,6 +129,16 @@ func countEjections(_ context.Context, f *fleet) (func(context.Context) (tally, 
 		for _, e := range ratings.out() {
 			for _, h := range e.Holds {
 				got.lines = append(got.lines, [2]string{"state", fmt.Sprintf("%s is %s: %s", e.Addr, h.Hold, h.Reason)})
+			}
+		}
+		for _, part := range ratings.Parts {
+			if len(ratings.Parts) > 1 {
+				place := "elsewhere"
+				if part.Zone != "" {
+					place = "in zone " + part.Zone
+				}
+				got.lines = append(got.lines, [2]string{"state", fmt.Sprintf("%s: %d of %d endpoints take %.0f %% of the calls",
+					place, part.Available, part.Known, 100*part.Load)})
 			}
 		}
 		return got, nil

@@ -33,7 +33,7 @@ func TestJudge(t *testing.T) {
 	require.NoError(t, s.judge(sight{pages: map[string]int{"v1": 200, "v3": 200}}))
 	require.ErrorContains(t, s.judge(sight{pages: map[string]int{"v1": 160, "v3": 39, "none": 201}}), "none: 201 of 400 calls, expected at most 200")
 	require.ErrorContains(t, s.judge(sight{pages: map[string]int{"v1": 190, "v3": 10, "none": 200}}), "v3: 10 of 200 calls, expected ")
-	require.Equal(t, []string{"v1 50 %", "v3 50 %", "besides at most 200 none"}, s.expected())
+	require.Equal(t, []string{"v1 50 %", "v3 50 %", "besides none: at most 200"}, s.expected())
 }
 
 // TestEveryStepSumsUp guards the tasks: shares of a whole, and what the

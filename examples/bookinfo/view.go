@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/breaker"
 )
 
@@ -19,6 +20,7 @@ type view struct {
 type serviceView struct {
 	Name      string
 	Endpoints []endpointView
+	Parts     []balancer.Part
 	Breakers  []struct {
 		State  breaker.State
 		Opened uint64
@@ -27,6 +29,7 @@ type serviceView struct {
 
 type endpointView struct {
 	Addr, Zone string
+	Known      time.Time
 	Available  bool
 	Holds      []struct {
 		Hold, Reason string
