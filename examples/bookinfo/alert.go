@@ -30,7 +30,7 @@ func (a alert) lines() []string {
 	of := fmt.Sprintf("breaker of %s in %s %s (pid %d)", e.Service, a.From.Service, a.From.Version, a.From.PID)
 	if !e.Open {
 		return []string{
-			fmt.Sprintf("%s %s is closed again: %s", e.At.Format(time.TimeOnly), of, e.Cause),
+			fmt.Sprintf("%s  %s is closed again: %s", e.At.Format(time.TimeOnly), of, e.Cause),
 			fmt.Sprintf("open for %v, %d calls refused, opened again by %d failed trials",
 				e.Duration.Round(time.Millisecond), e.Refused, e.Reopened),
 		}
@@ -44,7 +44,7 @@ func (a alert) lines() []string {
 		last = append(last, what)
 	}
 	return []string{
-		fmt.Sprintf("%s %s is open: %s", e.At.Format(time.TimeOnly), of, e.Cause),
+		fmt.Sprintf("%s  %s is open: %s", e.At.Format(time.TimeOnly), of, e.Cause),
 		fmt.Sprintf("last %s; tries again in %v", strings.Join(last, " "), e.HalfOpenAt.Sub(e.At).Round(time.Millisecond)),
 	}
 }

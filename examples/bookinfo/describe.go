@@ -72,7 +72,11 @@ func effects(route tulle.Route) []string {
 	}
 	if b := route.Policies.Breaker; b != nil {
 		e := b.Effective()
-		lines = append(lines, fmt.Sprintf("is refused for %v when %.0f %% of at least %d calls have failed, then tried", e.OpenFor, 100*e.FailureRate, e.MinCalls))
+		when := fmt.Sprintf("when %.0f %% of at least %d calls have failed", 100*e.FailureRate, e.MinCalls)
+		if e.Consecutive > 0 {
+			when = fmt.Sprintf("after %d failures in a row, or %s", e.Consecutive, when)
+		}
+		lines = append(lines, fmt.Sprintf("is refused for %v %s, and then tried", e.OpenFor, when))
 	}
 	if f := route.Policies.Fault; f != nil {
 		lines = append(lines, trouble(*f)...)

@@ -7,8 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/retry"
 )
 
 // TestRulesReachWhoCalls: a process is told of the calls that it makes, and of
@@ -56,6 +59,33 @@ func TestZones(t *testing.T) {
 	require.Equal(t, map[string]bool{"a": true}, seen())
 }
 
+// TestOutAndBack: who is killed is left out, and nobody else, until it is back;
+// without rules for that it is only killed and back.
+func TestOutAndBack(t *testing.T) {
+	f := newFleet(t)
+	victims := f.in("a", "ratings")
+	addrs := func() (out []string) {
+		ratings, err := f.ratings(t.Context())
+		require.NoError(t, err)
+		for _, e := range ratings.out() {
+			out = append(out, e.Addr)
+		}
+		return out
+	}
+	require.NoError(t, f.apply(t.Context(), failoverTask().steps[0].rules))
+	end := f.strike(victims)
+	require.NoError(t, f.untilLeftOut(t.Context(), victims))
+	require.ElementsMatch(t, []string{victims[0].addr, victims[1].addr}, addrs())
+	require.NoError(t, f.outAndBack(t.Context(), victims, end))
+	require.Empty(t, addrs())
+	require.NoError(t, f.apply(t.Context(), failoverTask().without))
+	require.NoError(t, f.outAndBack(t.Context(), victims, f.strike(victims)))
+	require.Empty(t, addrs())
+	for _, p := range victims {
+		require.True(t, p.running())
+	}
+}
+
 // TestCopiesAreCounted from when the count begins, and those on their way are
 // waited for.
 func TestCopiesAreCounted(t *testing.T) {
@@ -78,7 +108,7 @@ func TestCopiesAreCounted(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	jason := toReviews("jason", map[string]uint32{"v1": 1}, match.Value{Name: userHeader, Exact: "jason"})
 	jason.Mirrors = []tulle.Mirror{{Service: "reviews", Subset: "v2"}}
-	jason.Policies = tulle.Policies{Timeout: time.Second, Fault: &fault.Policy{
+	jason.Policies = tulle.Policies{Timeout: time.Second, Retry: &retry.Policy{PerTry: time.Minute}, Breaker: &breaker.Policy{Consecutive: 3}, Fault: &fault.Policy{
 		Delay: &fault.Delay{Percent: 100, Duration: time.Second}, Abort: &fault.Abort{Percent: 2.5, Status: 500},
 	}}
 	halves := toReviews("halves", map[string]uint32{"v1": 1, "v3": 2})
@@ -86,10 +116,14 @@ func TestDescribe(t *testing.T) {
 		"reviews with End-User: jason goes to reviews v1",
 		"reviews with End-User: jason is copied to reviews v2",
 		"reviews with End-User: jason must be over in 1s",
+		"reviews with End-User: jason is tried once more elsewhere if it fails, or has no answer within 1m0s",
+		"reviews with End-User: jason is refused for 5s after 3 failures in a row, or when 50 % of at least 20 calls have failed, and then tried",
 		"reviews with End-User: jason waits for 1s first",
 		"reviews with End-User: jason is answered 500 Internal Server Error in the place of the service, in 2.5 % of the cases",
 		"reviews goes to reviews v1 (weight 1), reviews v3 (weight 2)",
 		"what failed, and can be repeated, is tried once more elsewhere",
+		"an endpoint that fails 5 calls in a row is left out, for 10s at first; then one call tries it",
+		"from its return it grows into its share in 10s",
 		"endpoints in the caller's own zone come first",
-	}, describe(rules{routes: []tulle.Route{jason, halves}, retry: true, nearest: true}))
+	}, describe(rules{routes: []tulle.Route{jason, halves}, retry: true, outliers: &health.Outliers{}, nearest: true}))
 }

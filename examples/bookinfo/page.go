@@ -21,10 +21,8 @@ func newTemplate() *template.Template {
 	return template.Must(template.New("page").Funcs(template.FuncMap{
 		"stars": func(n int) string { return strings.Repeat("★", min(max(n, 0), mostStars)) },
 		"gaps":  func(n int) string { return strings.Repeat("★", mostStars-min(max(n, 0), mostStars)) },
-		"soon": func(d time.Duration) string {
-			return (d + 99*time.Millisecond).Truncate(100 * time.Millisecond).String()
-		},
-		"ms": func(d time.Duration) string { return d.Round(10 * time.Microsecond).String() },
+		"soon":  soon,
+		"ms":    func(d time.Duration) string { return d.Round(10 * time.Microsecond).String() },
 	}).Parse(pageHTML))
 }
 

@@ -92,7 +92,7 @@ func TestPageNeedsNothingFromElsewhere(t *testing.T) {
 func TestPageShowsState(t *testing.T) {
 	html := rendered(t, page{Refresh: true, State: &tulle.State{
 		Services: []tulle.ServiceState{{Name: "reviews", Endpoints: []tulle.EndpointState{
-			{Addr: "127.0.0.1:1", Labels: map[string]string{"version": "v3"}, Available: true, OK: 12, Failed: 34},
+			{Addr: "127.0.0.1:1", Zone: "b", Labels: map[string]string{"version": "v3"}, Available: true, OK: 12, Failed: 34},
 			{Addr: "127.0.0.1:2", Holds: []tulle.HoldState{{Reason: "discovery"}}},
 		}}},
 		Routes: []tulle.RouteState{{Name: "everybody", Split: []tulle.DestinationState{
@@ -102,7 +102,7 @@ func TestPageShowsState(t *testing.T) {
 		}}},
 	}})
 	for _, part := range []string{
-		"<td>reviews</td><td>v3</td><td><code>127.0.0.1:1</code></td>", "<td>available</td>", "<td>discovery </td>",
+		"<td>reviews</td><td>v3</td><td>b</td><td><code>127.0.0.1:1</code></td><td>available</td>", "<td>not_ready: discovery</td>",
 		`<td class="number">12</td><td class="number">34</td>`,
 		`<td>everybody</td><td>reviews v3</td><td class="number">7</td><td class="number">56</td>`,
 		`<td>everybody</td><td>reviews v2</td><td class="number">copies</td><td class="number">78</td>`, `http-equiv="refresh"`,

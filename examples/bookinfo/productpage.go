@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"regexp"
+	"slices"
 
 	"github.com/tulle-mesh/tulle"
 )
@@ -17,7 +18,7 @@ type page struct {
 	// Details and Review are how the calls of details and reviews went.
 	Details hop `json:"details"`
 	Review  hop `json:"review"`
-	// State is what the mesh of productpage knows.
+	// State is what the mesh of productpage knows, nil unless it is shown.
 	State *tulle.State `json:"-"`
 	// Refresh asks for the page to be loaded again each second.
 	Refresh bool `json:"-"`
@@ -30,12 +31,12 @@ func (s *service) productpage() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", http.RedirectHandler("/productpage", http.StatusFound))
 	mux.HandleFunc("GET /productpage", func(w http.ResponseWriter, r *http.Request) {
-		p := s.page(r.Context(), userOf(r))
 		w.Header().Set("Cache-Control", "no-store")
 		if r.FormValue("format") == "json" {
-			answer(w, p)
+			answer(w, s.page(r.Context(), userOf(r), "/reviews/0"))
 			return
 		}
+		p := s.page(r.Context(), userOf(r), "/reviews/0?state=1")
 		state := s.mesh.State()
 		p.State, p.Refresh = &state, r.FormValue("refresh") != ""
 		render(w, html, p)
@@ -45,13 +46,21 @@ func (s *service) productpage() http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// page asks details and reviews. What cannot be had is left out, and why is
+// Known is what the meshes of productpage and of reviews know of endpoints.
+func (p page) Known() []known {
+	if p.State == nil {
+		return p.Reviews.Known
+	}
+	return slices.Concat(knownOf(*p.State), p.Reviews.Known)
+}
+
+// page asks details, and reviews for what is at the path. What cannot be had is left out, and why is
 // in its hop: a page with a hole is better than none.
-func (s *service) page(ctx context.Context, user string) page {
+func (s *service) page(ctx context.Context, user, path string) page {
 	p := page{User: user}
 	p.Details = s.get(ctx, user, "details", "/details/0", &p.Book)
 	p.Details.served = p.Book.Served
-	p.Review = s.get(ctx, user, "reviews", "/reviews/0", &p.Reviews)
+	p.Review = s.get(ctx, user, "reviews", path, &p.Reviews)
 	p.Review.served = p.Reviews.Served
 	return p
 }

@@ -10,6 +10,9 @@ type reviews struct {
 	Color string `json:"color,omitempty"`
 	// Ratings is how the call of ratings went; v1 makes none.
 	Ratings *hop `json:"ratings,omitempty"`
+	// Known is what the mesh of reviews knows of ratings, for those who ask
+	// with "state=1".
+	Known []known `json:"known,omitempty"`
 }
 
 type review struct {
@@ -31,6 +34,9 @@ func (s *service) reviews() http.Handler {
 		}}
 		if color != "" {
 			s.rate(r, &all)
+		}
+		if r.FormValue("state") != "" {
+			all.Known = knownOf(s.mesh.State())
 		}
 		answer(w, all)
 	})

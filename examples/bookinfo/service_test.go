@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/match"
 )
 
 // newService returns a service in this process, with a mesh that has the
@@ -81,6 +83,43 @@ func TestShop(t *testing.T) {
 	require.Empty(t, p.Review.Error)
 	require.Len(t, p.Reviews.Reviews, 2)
 	require.Equal(t, "no stars", starsOfReviews(p))
+}
+
+// TestShopWhileABreakerIsOpen: the page has reviews, says that the breaker is
+// open and until when, and shows what the mesh of reviews knows of ratings.
+func TestShopWhileABreakerIsOpen(t *testing.T) {
+	leaf := newService(t, "ratings", "v1", settings{})
+	trouble := failing()
+	require.NoError(t, leaf.take(settings{Fault: &trouble}))
+	ratings := listening(t, leaf.front(leaf.ratings()))
+	guarded := tulle.Route{
+		Name: "ratings", Match: []match.Request{{Hosts: []string{"ratings"}}},
+		Policies: tulle.Policies{Breaker: &breaker.Policy{Consecutive: 2, OpenFor: time.Hour}},
+	}
+	reviews := listening(t, newService(t, "reviews", "v2", settings{
+		Endpoints: map[string][]endpoint.Info{"ratings": {ratings}}, PerTry: time.Minute, Routes: []tulle.Route{guarded},
+	}).reviews())
+	shop := newService(t, "productpage", "v1", settings{
+		Endpoints: map[string][]endpoint.Info{"reviews": {reviews}}, PerTry: time.Minute,
+	}).productpage()
+
+	for _, fate := range []string{"failed", "failed", "refused", "refused"} {
+		var p page
+		w := ask(shop, httptest.NewRequest(http.MethodGet, "/productpage?format=json", nil))
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
+		require.Equal(t, fate, fateOfRatings(p))
+		require.Len(t, p.Reviews.Reviews, 2)
+		require.Equal(t, fate == "refused", p.Reviews.Ratings.RetryAfter > 59*time.Minute)
+		require.Empty(t, p.Reviews.Known)
+	}
+	require.EqualValues(t, 2, leaf.requests.Load())
+	html := ask(shop, httptest.NewRequest(http.MethodGet, "/productpage", nil)).Body.String()
+	for _, part := range []string{
+		"the circuit breaker is open", "ratings is asked again in 1h", "<td>ratings</td><td>v1</td>", "<code>" + ratings.Addr + "</code>",
+		`<td class="number">0</td><td class="number">2</td>`,
+	} {
+		requireText(t, html, part)
+	}
 }
 
 // TestShopAlone: where nothing answers there still is a page, and it says why.

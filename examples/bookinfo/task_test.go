@@ -47,6 +47,10 @@ func TestEveryStepSumsUp(t *testing.T) {
 				sum += share
 			}
 			require.InDelta(t, 1, sum, 1e-9, s.about)
+			for what, most := range s.besides {
+				require.NotContains(t, s.expect, what, s.about)
+				require.Less(t, most, s.calls, s.about)
+			}
 			require.Equal(t, s.count == nil, s.counted == nil, s.about)
 			if len(s.users) > 0 {
 				require.Zero(t, s.calls%len(s.users), s.about)
@@ -54,6 +58,13 @@ func TestEveryStepSumsUp(t *testing.T) {
 			require.NotEqual(t, describe(s.rules), describe(task.without), s.about)
 		}
 	}
+}
+
+func TestSpan(t *testing.T) {
+	require.Equal(t, "7", exactly(7).String())
+	require.Equal(t, "0", exactly(0).String())
+	require.Equal(t, "at most 7", atMost(7).String())
+	require.Equal(t, "3 to 7", span{3, 7}.String())
 }
 
 // TestWalk takes a step that is right, one that expects what does not come,
