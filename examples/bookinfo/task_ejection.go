@@ -66,16 +66,16 @@ func ejectionTask() task {
 		pid = victim(f)[0].pid()
 		return done, f.outAndBack(ctx, victim(f), end)
 	}
-	const soon = time.Second
+	const ramp = time.Second
 	grown.about = "It is killed, left out, and started again. When its time is over it has its share."
-	grown.rules = with(soon)
+	grown.rules = with(ramp)
 	grown.expect = map[string]float64{"other endpoints": 2. / 3, "the one that is back": 1. / 3}
 	grown.trouble = func(ctx context.Context, f *fleet) (func(context.Context) error, error) {
 		if err := f.outAndBack(ctx, victim(f), f.strike(victim(f))); err != nil {
 			return done, err
 		}
 		pid = victim(f)[0].pid()
-		return done, waitUntil(ctx, time.Now().Add(soon))
+		return done, waitUntil(ctx, time.Now().Add(ramp))
 	}
 	return task{
 		name:  "ejection",
