@@ -25,13 +25,14 @@ func faultsTask() task {
 			}}},
 			users: []string{"jason", ""}, calls: calls,
 			see:    starsByUser,
-			expect: map[string]float64{jason: 0.5, "others: stars": 0.5},
+			expect: map[string]float64{jason: 0.5, "others: stars": 0.5}, besides: map[string]int{"others: stars, late": stalls},
 		}
 	}
 	slow := hit(10, fault.Policy{Delay: &fault.Delay{Percent: 100, Duration: faultDelay}}, "jason: stars, late")
 	slow.about = "Ratings is slow, for jason alone. Every second page is for him."
 	broken := hit(100, fault.Policy{Abort: &fault.Abort{Percent: 100, Status: http.StatusInternalServerError}}, "jason: no stars")
 	broken.about = "Ratings fails, for jason alone."
+	broken.besides["jason: no stars, late"] = stalls
 	return task{
 		name:  "faults",
 		title: "fault injection",

@@ -27,7 +27,7 @@ func mirroringTask() task {
 	try := func(calls int) step {
 		return step{
 			rules: rules{routes: []tulle.Route{mirrored}}, calls: calls,
-			see: versionOfReviews, expect: map[string]float64{"v1": 1},
+			see: versionOfReviews, expect: map[string]float64{"v1": 1}, besides: map[string]int{"no reviews": stalls},
 			count: countVersion2, counted: map[string]span{atVersion2: exactly(calls)},
 		}
 	}
