@@ -3,6 +3,7 @@ package authz
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tulle-mesh/tulle/match"
@@ -109,12 +110,7 @@ func (n *names) has(s string) bool {
 		_, ok := n.set[s]
 		return ok
 	}
-	for _, other := range n.list {
-		if s == other {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(n.list, s)
 }
 
 // judge judges a request by all conditions of the rule.

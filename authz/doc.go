@@ -45,8 +45,8 @@
 //   - Methods: one in another case ("get"), and HEAD where GET is listed and HEAD
 //     is not: net/http answers HEAD by the handler of GET.
 //   - Hosts: a request without a valid host, or with two different ones.
-//   - Headers: several fields or comma-separated elements of which some are
-//     listed and some not.
+//   - Headers: a listed value that comes in several fields of the name, or as one
+//     element of a list.
 //   - Every condition that excludes (NotPrincipals, NotNetworks, NotValues of a
 //     claim), if there is no principal, address or claim to be excluded. Hence
 //     an anonymous request meets no condition on principals, not even

@@ -94,7 +94,11 @@ func (c chance) request(t testing.TB) *http.Request {
 	}
 	r := parse(t, c.one("GET", "HEAD", "POST", "PUT", "post", "get")+" "+target, fields...)
 	r.RemoteAddr = c.one("192.0.2.9:1", "10.1.1.1:1", "[2001:db8::9]:1", "[::1]:1", "@")
-	if c.IntN(4) > 0 {
+	switch c.IntN(8) {
+	case 0, 1:
+	case 2:
+		r = as(r, identity.Principal{Name: c.one("alice", "bob"), Issuer: "idp"})
+	default:
 		r = as(r, token(c.one("alice", "bob", "mallory"), c.one("idp", "other")))
 	}
 	if c.IntN(3) > 0 {
@@ -144,11 +148,11 @@ func TestReference(t *testing.T) {
 	each(t, func(_ chance, rules []authz.Rule, requests []*http.Request) {
 		a := newAuthorizer(t, rules...)
 		for _, r := range requests {
-			got := a.Decide(r).Allowed
-			if want := decideNaively(rules, r); got != want {
-				t.Fatalf("%s %s %v: allowed %t, want %t\n%+v", r.Method, r.RequestURI, r.Header, got, want, rules)
+			got := a.Decide(r)
+			if allowed, rule, doubt := decideNaively(rules, r); got.Allowed != allowed || got.Rule != rule || got.InDoubt != doubt {
+				t.Fatalf("%s %s %v: %+v, want %t by %q, doubt %t\n%+v", r.Method, r.RequestURI, r.Header, got, allowed, rule, doubt, rules)
 			}
-			count[got]++
+			count[got.Allowed]++
 		}
 	})
 	if count[true] < 1000 || count[false] < 1000 {

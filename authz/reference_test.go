@@ -44,19 +44,28 @@ func anyOf(list ...can) can {
 var unknown = can{hold: true, fail: true}
 
 // decideNaively judges a request by all rules of a policy, one by one.
-func decideNaively(rules []authz.Rule, r *http.Request) bool {
-	allowed, allowing := false, false
-	for _, rule := range rules {
-		c := ruleNaively(rule, r)
-		switch {
-		case rule.Action == authz.Deny && c.hold:
-			return false
-		case rule.Action == authz.Allow:
-			allowing = true
-			allowed = allowed || !c.fail
+func decideNaively(rules []authz.Rule, r *http.Request) (allowed bool, rule string, inDoubt bool) {
+	var first *authz.Rule
+	allowing, nearly := false, false
+	for i := range rules {
+		c := ruleNaively(rules[i], r)
+		if rules[i].Action == authz.Deny && c.hold {
+			return false, rules[i].Name, c.fail
+		}
+		if rules[i].Action == authz.Allow {
+			allowing, nearly = true, nearly || c.hold
+			if first == nil && !c.fail {
+				first = &rules[i]
+			}
 		}
 	}
-	return allowed || !allowing
+	switch {
+	case first != nil:
+		return true, first.Name, false
+	case !allowing:
+		return true, "", false
+	}
+	return false, "", nearly
 }
 
 func ruleNaively(rule authz.Rule, r *http.Request) can {
@@ -90,6 +99,11 @@ func sourceNaively(s authz.Source, r *http.Request) can {
 		return certain(slices.ContainsFunc(list, func(n netip.Prefix) bool { return n.Contains(addr) }))
 	}
 	c := can{hold: true}
+	if !p.IsZero() && p.Kind == identity.Anonymous && (s.Principals != nil || s.NotPrincipals != nil || s.Issuers != nil) {
+		// Nobody has verified him, and yet he has a name.
+		c = allOf(c, unknown)
+		s.Principals, s.NotPrincipals, s.Issuers = nil, nil, nil
+	}
 	if s.Principals != nil {
 		c = allOf(c, named(s.Principals, p.Name))
 	}
@@ -230,7 +244,7 @@ func conditionNaively(w authz.Condition, r *http.Request) can {
 				readings = append(readings, strings.TrimSpace(e))
 			}
 		}
-		var v can
+		v := can{fail: len(fields) > 1} // nobody should send it twice
 		for _, s := range readings {
 			if slices.Contains(list, s) {
 				v.hold = true
