@@ -1,7 +1,8 @@
+//go:build !race
+
 package ratelimit_test
 
 import (
-	"encoding/binary"
 	"net/http"
 	"net/netip"
 	"runtime"
@@ -22,21 +23,14 @@ const (
 // perMinute is the policy of the floods below.
 var perMinute = ratelimit.Policy{Requests: 100, Period: time.Minute, Burst: 20, Key: ratelimit.Key{Source: true}, MaxKeys: room}
 
-// network returns the address of one of very many networks.
-func network(n uint64) netip.Addr {
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], 0x20<<56|n) // the first 64 bits count
-	return netip.AddrFrom16(b)
-}
-
-// keyed is a limiter by address.
+// keyedTaker is a limiter by address.
 type keyedTaker func(addr netip.Addr, now time.Duration) bool
 
 // flooded is what a flood did to others.
 type flooded struct {
-	hostile                      int // requests of the flood let through
-	offended, entitled           int // what an offender got, and should have got
-	behaved, refused, lastRefuse int // requests of the well-behaved
+	hostile            int // requests of the flood let through
+	offended, entitled int // what an offender got, and should have got
+	behaved, refused   int // requests of the well-behaved
 }
 
 // flood sends requests of a million keys, each times in a row, so many keys a

@@ -2,8 +2,10 @@ package ratelimit_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -62,6 +64,13 @@ func TestSeveralPolicies(t *testing.T) {
 		assert.EqualValues(t, 3, s.Policies[0].Refused)
 		assert.EqualValues(t, 3, s.Policies[1].Refused)
 	})
+}
+
+// network returns the address of one of very many networks.
+func network(n uint64) netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], 0x20<<56|n) // the first 64 bits count
+	return netip.AddrFrom16(b)
 }
 
 // allOrNone has goroutines charge two policies, one of which runs out first,

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -197,13 +198,16 @@ func TestWaiting(t *testing.T) {
 			MaxWait: time.Second, Waiting: 5,
 		})
 		start := time.Now()
+		var mu sync.Mutex
 		var order []int
 		for i := range 7 {
 			go func() {
 				_, err := l.Acquire(from(""), 1)
 				if err == nil {
 					assert.Equal(t, time.Duration(i)*100*time.Millisecond, time.Since(start))
+					mu.Lock()
 					order = append(order, i)
+					mu.Unlock()
 					return
 				}
 				assert.Equal(t, 6, i, "the queue is full")
@@ -231,12 +235,15 @@ func TestWaitingOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := configured(t, ratelimit.Config{Policies: []ratelimit.Policy{{Requests: 10, Burst: 5}}, MaxWait: time.Second})
 		require.True(t, l.Take(from(""), 5, time.Now()).Allowed)
+		var mu sync.Mutex
 		var order []string
 		run := func(name string, cost int64) {
 			go func() {
 				_, err := l.Acquire(from(""), cost)
 				assert.NoError(t, err)
+				mu.Lock()
 				order = append(order, name)
+				mu.Unlock()
 			}()
 			synctest.Wait()
 		}
@@ -245,6 +252,7 @@ func TestWaitingOrder(t *testing.T) {
 		run("small", 1) // there are two by now
 		assert.Empty(t, order)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		assert.Equal(t, []string{"big", "small"}, order)
 	})
 }
@@ -275,6 +283,7 @@ func TestWaitingEnds(t *testing.T) {
 		}
 		cancel(gone)
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		assert.NoError(t, late[0])
 		refused, ok := errors.AsType[*ratelimit.Error](late[1])
 		require.True(t, ok, "%v", late[1])
