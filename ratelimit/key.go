@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"net/http"
 
 	"github.com/tulle-mesh/tulle/identity"
@@ -195,13 +196,16 @@ func (x *extractor) source(r *http.Request) (addr [16]byte, ok bool) {
 	}
 	bits := x.v6
 	if peer.Is4() {
-		bits = x.v4
+		bits = 96 + x.v4
 	}
-	network, err := peer.Prefix(bits)
-	if err != nil {
-		return addr, false
-	}
-	return network.Addr().As16(), true
+	addr = peer.As16()
+	hi, lo := binary.BigEndian.Uint64(addr[:8]), binary.BigEndian.Uint64(addr[8:])
+	// Shifts by 64 and more leave nothing.
+	hi &= ^(uint64(math.MaxUint64) >> bits)
+	lo &= ^(uint64(math.MaxUint64) >> max(bits-64, 0))
+	binary.BigEndian.PutUint64(addr[:8], hi)
+	binary.BigEndian.PutUint64(addr[8:], lo)
+	return addr, true
 }
 
 // seeds make hashes that nobody can foresee, one seed for each part of a key.

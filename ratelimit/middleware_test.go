@@ -250,7 +250,9 @@ func TestWaitingOrder(t *testing.T) {
 		run("big", 5)
 		time.Sleep(250 * time.Millisecond)
 		run("small", 1) // there are two by now
+		mu.Lock()
 		assert.Empty(t, order)
+		mu.Unlock()
 		time.Sleep(time.Second)
 		synctest.Wait()
 		assert.Equal(t, []string{"big", "small"}, order)
