@@ -18,16 +18,27 @@ import (
 // report. A response below 500 counts as served. A request whose deadline has
 // passed is answered with 504.
 func (g *Guard) Middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{Context: r.Context(), guard: g}
-		// The copy of a request is a part of the exchange, for one allocation.
-		x.request = *r.WithContext(x)
-		x.serve(next, w)
-		if r.MultipartForm == nil && x.request.MultipartForm != nil {
-			// net/http removes the files of the request it knows.
-			_ = x.request.MultipartForm.RemoveAll()
-		}
-	})
+	return &handler{g, next}
+}
+
+// handler is a type for the sake of the compiler: in a closure that is inlined
+// elsewhere it would not inline WithContext.
+type handler struct {
+	guard *Guard
+	next  http.Handler
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{Context: r.Context(), guard: h.guard}
+	// The copy of the request is a part of the exchange, so both are one
+	// allocation.
+	x.request = *r.WithContext(x)
+	x.serve(h.next, w)
+	if r.MultipartForm == nil && x.request.MultipartForm != nil {
+		// net/http removes the files of the request it knows.
+		_ = x.request.MultipartForm.RemoveAll()
+	}
 }
 
 // exchange is one request. It is the context of the handler.

@@ -23,11 +23,15 @@ type places struct {
 // failsafe-go.
 const headroom = 5
 
-// A window is half a second of at least 50 requests, for the limit moves by
-// one or two at each: with the second that failsafe-go waits it would take a
-// minute to find its place after a change.
+// The limit moves by one or two after each window of at least 50 requests, so a
+// window is half a second and not the second of failsafe-go: it takes a minute
+// to get from 20 to 200. What is usual is remembered for a minute, not for ten
+// windows: where as much is offered as the server can do, times swell so slowly
+// that a short memory takes every one of them for the usual, and the limit
+// climbs until all come too late.
 const (
 	leastWindow = 500 * time.Millisecond
+	baseline    = 120
 	mostWindow  = 30 * time.Second
 	samples     = 50
 )
@@ -44,6 +48,7 @@ func (s *places) init(p Policy) {
 	s.adaptive = adaptivelimiter.NewBuilder[any]().
 		WithLimits(uint(a.Min), uint(a.Max), uint(a.Initial)).
 		WithMaxLimitFunc(func(used int) float64 { return math.Max(float64(a.Initial), headroom*float64(used)) }).
+		WithBaselineWindow(baseline).
 		WithRecentWindow(leastWindow, mostWindow, samples).
 		Build()
 }

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// target is the wait that CoDel tolerates in a standing queue.
+// target is the wait that CoDel tolerates in a standing queue (RFC 8289); the
+// queue as a whole follows "Fail at Scale", Ben Maurer, ACM Queue 13(8), 2015.
 const target = 5 * time.Millisecond
 
 // waiter is a request that waits for a place.
@@ -71,6 +72,9 @@ func (q *queue) remove(w *waiter) {
 // wait waits for a place from now on.
 func (g *Guard) wait(ctx context.Context, now time.Time) (place, error) {
 	w, patience := g.join(now)
+	if w == nil {
+		return place{}, g.refuse(0)
+	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -101,31 +105,33 @@ func (g *Guard) wait(ctx context.Context, now time.Time) (place, error) {
 }
 
 // join returns a waiter that is in the queue, or has been in it, and how long
-// it is to wait.
+// it is to wait; nil if there is no room.
 func (g *Guard) join(now time.Time) (*waiter, time.Duration) {
-	w := &waiter{ready: make(chan struct{})}
+	if g.policy.Waiting < 0 {
+		return nil, 0
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.queue.length >= g.policy.Waiting {
+		// In a standing queue who has waited longest makes room.
+		if !g.queue.standing {
+			return nil, 0
+		}
+		first := g.queue.first
+		g.dismiss(first)
+		first.refused = true
+		close(first.ready)
+	}
+	w := &waiter{ready: make(chan struct{})}
 	// Whoever gives a place back looks at waiting afterwards: it sees this
 	// waiter, or handOver sees its place.
 	g.waiting.Add(1)
 	g.queue.push(w, now, g.policy.MaxWait)
 	g.handOver()
-	if over := g.queue.length > max(0, g.policy.Waiting); over {
-		out := w
-		if g.queue.standing && g.policy.Waiting > 0 {
-			out = g.queue.first
-		}
-		if out.queued {
-			g.dismiss(out)
-			out.refused = true
-			close(out.ready)
-		}
-	}
 	patience := g.policy.MaxWait
 	if g.queue.standing {
-		// "the target SHOULD be [...] at least one MTU's transmission time"
-		// - RFC 8289, 3.2; a place becoming free is our transmission.
+		// On a slow link CoDel tolerates the packet that is being sent. What is
+		// sent here are places: at least one must have time to become free.
 		between := g.meter.serviceTime() / time.Duration(max(1, g.places.limit.Load()))
 		patience = min(patience, max(target, 2*between))
 	}

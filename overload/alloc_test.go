@@ -1,0 +1,113 @@
+//go:build !race
+
+package overload_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/overload"
+)
+
+// writer is the cheapest there is with the methods of httptest's.
+type writer struct{ header http.Header }
+
+func (w *writer) Header() http.Header               { return w.header }
+func (w *writer) Write(p []byte) (int, error)       { return len(p), nil }
+func (w *writer) WriteString(s string) (int, error) { return len(s), nil }
+func (w *writer) WriteHeader(int)                   {}
+func (w *writer) Flush()                            {}
+
+// wrapped returns one request through the middleware.
+func wrapped(t testing.TB, p overload.Policy) func() {
+	g, err := overload.New(p, overload.Options{})
+	require.NoError(t, err)
+	h := g.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }))
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "/", http.NoBody)
+	require.NoError(t, err)
+	// The map of a server has room when the report comes.
+	w := &writer{http.Header{endpoint.LoadReportHeader: nil}}
+	return func() { h.ServeHTTP(w, r) }
+}
+
+// The wrap may cost 2 allocations of 768 bytes together, the report 1.
+func TestAllocations(t *testing.T) {
+	for name, row := range map[string]struct {
+		policy overload.Policy
+		want   float64
+	}{
+		"fixed":            {overload.Policy{MaxInFlight: 10, NoReport: true}, 1},
+		"adaptive":         {overload.Policy{NoReport: true}, 2},
+		"observed":         {overload.Policy{NoReport: true, Mode: outcome.Observe}, 2},
+		"fixed, report":    {overload.Policy{MaxInFlight: 10}, 2},
+		"adaptive, report": {overload.Policy{}, 3},
+	} {
+		assert.InDelta(t, row.want, testing.AllocsPerRun(2000, wrapped(t, row.policy)), .01, name)
+	}
+	for policy, most := range map[string]int64{"": 768, "report": 768 + 160} {
+		do := wrapped(t, overload.Policy{NoReport: policy == ""})
+		assert.LessOrEqual(t, testing.Benchmark(func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				do()
+			}
+		}).AllocedBytesPerOp(), most, policy)
+	}
+
+	fixed, err := overload.New(overload.Policy{MaxInFlight: 10}, overload.Options{})
+	require.NoError(t, err)
+	ctx := t.Context()
+	assert.Zero(t, testing.AllocsPerRun(1000, func() {
+		ticket, err := fixed.Enter(ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		ticket.Leave(true)
+	}), "Enter and Leave")
+}
+
+func BenchmarkEnter(b *testing.B) {
+	for name, p := range map[string]overload.Policy{"fixed": {MaxInFlight: 10}, "adaptive": {}} {
+		b.Run(name, func(b *testing.B) {
+			g, err := overload.New(p, overload.Options{})
+			require.NoError(b, err)
+			ctx := b.Context()
+			b.ReportAllocs()
+			for b.Loop() {
+				ticket, _ := g.Enter(ctx)
+				ticket.Leave(true)
+			}
+		})
+	}
+}
+
+func BenchmarkMiddleware(b *testing.B) {
+	for name, p := range map[string]overload.Policy{
+		"fixed": {MaxInFlight: 10, NoReport: true}, "adaptive": {NoReport: true}, "adaptive, report": {},
+	} {
+		b.Run(name, func(b *testing.B) {
+			do := wrapped(b, p)
+			b.ReportAllocs()
+			for b.Loop() {
+				do()
+			}
+		})
+	}
+}
+
+func BenchmarkRefuse(b *testing.B) {
+	g, err := overload.New(overload.Policy{MaxInFlight: 1, Waiting: -1}, overload.Options{})
+	require.NoError(b, err)
+	ctx := b.Context()
+	_, err = g.Enter(ctx)
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = g.Enter(ctx)
+	}
+}
