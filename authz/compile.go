@@ -144,7 +144,7 @@ func (s *source) judge(f *facts) verdict {
 		v = min(v, excludes(f.known == yes, s.notPrincipals.has(f.caller.Name)))
 	}
 	if s.issuers.given() {
-		v = min(v, f.known, surely(f.known != yes || f.caller.Issuer != "" && s.issuers.has(f.caller.Issuer)))
+		v = min(v, f.known, surely(f.known != yes || s.issuers.has(f.caller.Issuer)))
 	}
 	if s.networks != nil {
 		v = min(v, surely(contain(s.networks, f.addr)))
