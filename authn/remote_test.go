@@ -302,6 +302,7 @@ func TestKeysLeftOut(t *testing.T) {
 }
 
 func TestCacheControl(t *testing.T) {
+	const age = "Age: 600, " // of caches in between, taken off
 	for field, want := range map[string]time.Duration{
 		"":                             10 * time.Minute,
 		"public":                       10 * time.Minute,
@@ -314,10 +315,19 @@ func TestCacheControl(t *testing.T) {
 		"max-age=-1":                   time.Minute,
 		"no-store":                     time.Minute,
 		"no-cache, max-age=1800":       time.Minute,
+		age + "max-age=1800":           20 * time.Minute,
+		age + "max-age=601":            time.Minute,
+		age + "public":                 10 * time.Minute,
 	} {
 		t.Run(field, func(t *testing.T) {
 			fetched(t, jwks(named(edKey(), "a")), func(t *testing.T, s *server, v *authn.Verifier) {
-				s.serve(func(s *server) { s.header.Set("Cache-Control", field) })
+				s.serve(func(s *server) {
+					if rest, ok := strings.CutPrefix(field, age); ok {
+						field = rest
+						s.header.Set("Age", "600")
+					}
+					s.header.Set("Cache-Control", field)
+				})
 				require.Equal(t, "<nil>", verify(t, v, ed("a")))
 				wait := time.Until(v.Stats().KeySets[issuerName].Next)
 				assert.LessOrEqual(t, wait, want)

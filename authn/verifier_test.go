@@ -1,7 +1,6 @@
 package authn_test
 
 import (
-	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -310,9 +309,12 @@ func TestObserve(t *testing.T) {
 	assert.Equal(t, map[authn.Kind]uint64{authn.Missing: 2, authn.Malformed: 2}, s.Refused)
 	assert.EqualValues(t, 1, s.Verified)
 	assert.EqualValues(t, 1, s.Cached)
+	got, err := v.Verify(t.Context(), token(edKey(), "EdDSA", "k", nil))
+	require.NoError(t, err)
+	assert.True(t, got.IsZero(), "nobody is to be called by a name that would not be enforced")
 	// Under Enforce the same requests would be told apart.
 	p.Mode = outcome.Enforce
-	got, err := verifier(t, p).Verify(context.Background(), token(edKey(), "EdDSA", "k", nil))
+	got, err = verifier(t, p).Verify(t.Context(), token(edKey(), "EdDSA", "k", nil))
 	require.NoError(t, err)
 	assert.False(t, got.IsZero())
 }
