@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 
 	"github.com/tulle-mesh/tulle/breaker"
 )
@@ -23,16 +22,31 @@ type alerts struct {
 	queue   []breaker.Event
 	running bool
 	// done is closed when the goroutine that is running has nothing to tell.
-	done    chan struct{}
-	dropped atomic.Uint64
+	done chan struct{}
+	// lost counts incidents by whose they are that were dropped and whose end
+	// is to come; dropped counts those not yet told of in the log.
+	lost    map[[2]string]int
+	dropped int
 }
 
-// add tells of an incident soon. It never blocks.
+// add tells of an incident soon. It never blocks. While too many wait, an
+// incident is dropped whole: whoever hears of its beginning hears of its end.
 func (a *alerts) add(e breaker.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.queue) == maxAlerts {
-		a.dropped.Add(1)
+	whose := [2]string{e.Service, e.Endpoint}
+	switch {
+	case !e.Open && a.lost[whose] > 0:
+		if a.lost[whose]--; a.lost[whose] == 0 {
+			delete(a.lost, whose)
+		}
+		return
+	case e.Open && len(a.queue) >= maxAlerts:
+		if a.lost == nil {
+			a.lost = map[[2]string]int{}
+		}
+		a.lost[whose]++
+		a.dropped++
 		return
 	}
 	a.queue = append(a.queue, e)
@@ -51,9 +65,12 @@ func (a *alerts) run(done chan struct{}) {
 			a.mu.Unlock()
 			return
 		}
-		e := a.queue[0]
-		a.queue = a.queue[1:]
+		e, dropped := a.queue[0], a.dropped
+		a.queue, a.dropped = a.queue[1:], 0
 		a.mu.Unlock()
+		if dropped > 0 {
+			a.logger.Warn("incidents of breakers dropped, the listener is too slow", "incidents", dropped)
+		}
 		a.tell(e)
 	}
 }

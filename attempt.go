@@ -36,13 +36,18 @@ type attempt struct {
 	permit, own breaker.Permit
 	slot        breaker.Slot
 	trial       trial
-	judged      bool
-	n           int
-	start       time.Time // when the endpoint was picked
-	req         http.Request
-	upload      upload
-	hint        [1]string // the values of the header that the mesh writes
-	resp        *http.Response
+	// lent says that the place is with the attempt that comes after, judged
+	// that those who judge have had the result, undecided that they get it at
+	// the end of the body.
+	lent, judged, undecided bool
+	// leaving says that the response told that the endpoint is leaving.
+	leaving bool
+	n       int
+	start   time.Time // when the endpoint was picked
+	req     http.Request
+	upload  upload
+	hint    [1]string // the values of the header that the mesh writes
+	resp    *http.Response
 	// out is the judgement at the headers, bodyErr what ended the body, class
 	// the judgement as it then stands.
 	out     outcome.Outcome
@@ -65,6 +70,7 @@ var errNoResponse = errors.New("attempt middleware returned neither a response n
 
 // Release implements retry.Try: the attempt is not made.
 func (a *attempt) Release() {
+	a.giveBack()
 	a.free()
 	a.target.end()
 }
@@ -72,6 +78,7 @@ func (a *attempt) Release() {
 // free gives back the permits. What was judged has told them so already.
 func (a *attempt) free() {
 	a.slot.Release()
+	a.slot = breaker.Slot{}
 	if !a.judged {
 		a.permit.Release()
 		a.feeds.unclaim(a.trial, a.own)
@@ -294,6 +301,9 @@ func (a *attempt) BodyEnd(err error) {
 	defer func() {
 		// Also when code plugged into the mesh panicked.
 		a.span.End()
+		if a.class == outcome.Success {
+			a.slot.Succeeded()
+		}
 		a.free()
 		a.target.end()
 		a.settle(ended)
@@ -329,7 +339,7 @@ func (a *attempt) report(resp *http.Response, now time.Time) bool {
 		return false
 	}
 	a.target.control.Report(r, now)
-	if r.Leaving && a.feeds.leaving.announce(now) {
+	if a.leaving = r.Leaving; r.Leaving && !a.call.mirrored && a.feeds.leaving.announce(now) {
 		a.call.dest.service.look()
 	}
 	return true

@@ -12,9 +12,10 @@ import (
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
-// ramp is how long an endpoint takes to grow into its share when it returns.
+// ramp is how long an endpoint takes to grow into its share when it returns
+// from having been left out.
 func (a asked) ramp() time.Duration {
-	if a.outliers == nil && a.breaker == nil {
+	if (a.outliers == nil || a.outliers.Mode == outcome.Observe) && (a.breaker == nil || a.breaker.Mode == outcome.Observe) {
 		return 0
 	}
 	return max(0, orZero(a.outliers).Effective().Ramp)
@@ -43,7 +44,8 @@ func (s *service) equipLocked(members []*target, now time.Time) {
 			}
 		}
 		if !reflect.DeepEqual(old.asked.breaker, ask.breaker) {
-			next.breaker, next.notes.breakerOut = s.newBreaker(t), false
+			old.retireBreaker()
+			next.breaker = s.newBreaker(t)
 			t.control.Lift(endpoint.BreakerOpen, now)
 		}
 		if old.probed != t || !reflect.DeepEqual(old.asked.probe, ask.probe) {
@@ -57,27 +59,21 @@ func (s *service) equipLocked(members []*target, now time.Time) {
 
 // newBreaker returns the breaker of an endpoint, nil if there is to be none.
 // It was validated.
-func (s *service) newBreaker(t *target) *breaker.Breaker {
+func (s *service) newBreaker(t *target) *circuit {
 	if s.spec.asked.breaker == nil {
 		return nil
 	}
-	notes := t.feeds.Load().notes
-	b, err := breaker.New(*s.spec.asked.breaker, breaker.Options{
-		Service: s.name, Endpoint: t.Addr(), Draw: s.options.draw,
-		OnEvent: func(e breaker.Event) {
-			if e.Open {
-				// It is an incident when the endpoint may be left out for it.
-				notes.incident.Store(&e)
-			} else if notes.told.Swap(false) {
-				s.tell(e)
-			}
-			s.look()
-		},
-	})
+	c, err := newCircuit(*s.spec.asked.breaker, s.name, t.Addr(), s.options.draw, s.tell, s.look)
 	if err != nil {
 		panic(fmt.Sprintf("tulle: a valid breaker.Policy was refused: %v", err))
 	}
-	return b
+	return c
+}
+
+func (f *feeds) retireBreaker() {
+	if f.breaker != nil {
+		f.breaker.retire()
+	}
 }
 
 // probe has an endpoint asked whether it works, if that is wanted. It returns
@@ -106,6 +102,7 @@ func (f *feeds) stopProbe() {
 	}
 	if f.probing != nil {
 		f.probing.CloseIdleConnections()
+		time.AfterFunc(linger, f.probing.CloseIdleConnections)
 	}
 }
 
@@ -113,6 +110,8 @@ func (f *feeds) stopProbe() {
 func (s *service) dismiss(t *target) {
 	f := t.feeds.Load()
 	f.stopProbe()
+	f.retireBreaker()
+	s.departed.add(f)
 	if f.record != nil && s.detector != nil {
 		s.detector.Leave(f.record)
 	}
@@ -123,45 +122,77 @@ func (s *service) dismiss(t *target) {
 // that knows how many are. What passive means may not leave out at once is
 // bounded; which endpoints are used when too few are left is for the Spread.
 func (s *service) reconcileLocked(members []*target, now time.Time) (reports []func()) {
-	room := orZero(s.spec.asked.outliers).Cap(len(members))
-	for _, t := range members {
-		if t.feeds.Load().out() {
-			room--
-		}
-	}
-	for _, t := range members {
+	was := make([]*endpoint.Availability, len(members))
+	for i, t := range members {
+		was[i] = t.Availability()
 		f := t.feeds.Load()
-		was := t.Availability()
-		reconcileProbe(t, f, was, now)
-		reconcileRecord(t, f, &room, now)
-		s.reconcileBreaker(t, f, &room, now)
+		reconcileProbe(t, f, was[i], now)
 		set(t.control, endpoint.Leaving, f.leaving.due.Load() != 0, "announced by the endpoint", now)
-		reports = append(reports, s.logs(t, was, t.Availability())...)
+	}
+	places := s.places(members)
+	for _, t := range members {
+		reconcileRecord(t, t.feeds.Load(), places, now)
+		reconcileBreaker(t, t.feeds.Load(), places, now)
+	}
+	readmit(members, places, now)
+	for i, t := range members {
+		is := t.Availability()
+		if was[i].Available() && !is.Available() {
+			t.feeds.Load().notes.returning = true
+		}
+		reports = append(reports, s.logs(t, was[i], is)...)
 	}
 	return reports
 }
 
-// out reports whether passive means leave the endpoint out, or would under
-// Observe.
-func (f *feeds) out() bool {
-	if f.record != nil {
+// places are how many endpoints passive means may still leave out. What is
+// only observed takes its places from a count of its own.
+type places struct {
+	room [outcome.Observe + 1]int
+	// usable counts members that nothing else keeps from being used, less
+	// those that are left out.
+	usable [outcome.Observe + 1]int
+}
+
+func (s *service) places(members []*target) *places {
+	most := orZero(s.spec.asked.outliers).Cap(len(members))
+	p := &places{}
+	for mode := range p.room {
+		p.room[mode] = most
+		for _, t := range members {
+			a, out := t.Availability(), t.feeds.Load().out(outcome.Mode(mode))
+			if out {
+				p.room[mode]--
+			} else if !held(a, endpoint.NotReady) && !held(a, endpoint.Unhealthy) && !held(a, endpoint.Leaving) {
+				p.usable[mode]++
+			}
+		}
+	}
+	return p
+}
+
+// take takes a place for an endpoint, unless it has one. The last that can be
+// used gets none.
+func (p *places) take(f *feeds, mode outcome.Mode) bool {
+	if f.out(mode) {
+		return true
+	}
+	if p.room[mode] <= 0 || p.usable[mode] <= 1 {
+		return false
+	}
+	p.room[mode]--
+	p.usable[mode]--
+	return true
+}
+
+// out reports whether passive means of a mode leave the endpoint out.
+func (f *feeds) out(mode outcome.Mode) bool {
+	if f.record != nil && f.asked.outliers.Mode == mode {
 		if _, out := f.record.Out(); out {
 			return true
 		}
 	}
-	return f.notes.breakerOut
-}
-
-// mayLeave takes a place among those left out, unless the endpoint has one.
-func (f *feeds) mayLeave(room *int) bool {
-	if f.out() {
-		return true
-	}
-	if *room <= 0 {
-		return false
-	}
-	*room--
-	return true
+	return f.breaker != nil && f.asked.breaker.Mode == mode && f.breaker.isAdmitted()
 }
 
 func reconcileProbe(t *target, f *feeds, was *endpoint.Availability, now time.Time) {
@@ -173,49 +204,79 @@ func reconcileProbe(t *target, f *feeds, was *endpoint.Availability, now time.Ti
 	switch {
 	case known:
 		set(t.control, endpoint.Unhealthy, !healthy, cause, now)
-		if healthy && held(was, endpoint.Unhealthy) && f.record != nil {
+		if _, reason, _ := was.Held(endpoint.Unhealthy); healthy && reason != "" && reason != notProbed && f.record != nil {
 			f.record.Amnesty()
 		}
 	case t.Endpoint.Counts().Started == 0:
 		// Who has not been called is not called before it is known to work.
 		// One that has been goes on until it is known not to.
-		t.control.Hold(endpoint.Unhealthy, "not probed yet", now)
+		t.control.Hold(endpoint.Unhealthy, notProbed, now)
 	}
 }
 
-func reconcileRecord(t *target, f *feeds, room *int, now time.Time) {
+const notProbed = "not probed yet"
+
+func reconcileRecord(t *target, f *feeds, p *places, now time.Time) {
 	if f.record == nil {
 		t.control.Lift(endpoint.Ejected, now)
 		return
 	}
+	mode := f.asked.outliers.Mode
 	if cause, accused := f.record.Accused(); !accused {
 		if _, out := f.record.Out(); !out {
 			t.control.Lift(endpoint.Ejected, now)
 		}
-	} else if !f.mayLeave(room) {
+	} else if !p.take(f, mode) {
 		f.record.Dismiss()
-	} else if f.record.Eject(now); f.asked.outliers.Mode == outcome.Enforce {
+	} else if f.record.Eject(now); mode == outcome.Enforce {
 		t.control.Hold(endpoint.Ejected, cause, now)
 	}
 }
 
-func (s *service) reconcileBreaker(t *target, f *feeds, room *int, now time.Time) {
+func reconcileBreaker(t *target, f *feeds, p *places, now time.Time) {
 	switch open := f.breaker != nil && f.breaker.State() != breaker.Closed; {
-	case !open:
-		f.notes.breakerOut = false
+	case f.breaker == nil:
 		t.control.Lift(endpoint.BreakerOpen, now)
-	case f.notes.breakerOut:
-	case !f.mayLeave(room):
-		f.notes.incident.Store(nil)
+	case !open:
+		f.breaker.withdraw()
+		t.control.Lift(endpoint.BreakerOpen, now)
+	case f.breaker.isAdmitted():
+	case !p.take(f, f.asked.breaker.Mode):
 		f.breaker.Reset()
 	default:
-		if f.notes.breakerOut = true; f.asked.breaker.Mode == outcome.Enforce {
+		if f.breaker.admit(); f.asked.breaker.Mode == outcome.Enforce {
 			t.control.Hold(endpoint.BreakerOpen, f.breaker.Stats().LastCause, now)
 		}
-		if e := f.notes.incident.Swap(nil); e != nil {
-			f.notes.told.Store(true)
-			s.tell(*e)
+	}
+}
+
+// readmit brings endpoints back that others need the place of: because there
+// are fewer members than there were, or because all others have gone. Those
+// that would be tried soonest come first.
+func readmit(members []*target, p *places, now time.Time) {
+	for p.room[outcome.Enforce] < 0 || p.usable[outcome.Enforce] == 0 {
+		var first *target
+		for _, t := range members {
+			a := t.Availability()
+			if onTrial(a) && !held(a, endpoint.Leaving) && (first == nil || t.due(now).Before(first.due(now))) {
+				first = t
+			}
 		}
+		if first == nil {
+			return
+		}
+		f := first.feeds.Load()
+		if f.record != nil {
+			f.record.Amnesty()
+		}
+		if f.breaker != nil {
+			f.breaker.Reset()
+			f.breaker.withdraw()
+		}
+		first.control.Lift(endpoint.Ejected, now)
+		first.control.Lift(endpoint.BreakerOpen, now)
+		p.room[outcome.Enforce]++
+		p.usable[outcome.Enforce]++
 	}
 }
 
@@ -234,6 +295,9 @@ func (s *service) logs(t *target, was, is *endpoint.Availability) (reports []fun
 		_, _, since := was.Held(h)
 		switch now, reason, _ := is.Held(h); {
 		case now && !held(was, h):
+			if reason == notProbed {
+				continue
+			}
 			s.leftOut[h].Add(1)
 			reports = append(reports, func() {
 				s.options.logger.Warn("endpoint left out", "service", s.name, "endpoint", t.Addr(), "hold", h.String(), "reason", reason)

@@ -196,24 +196,24 @@ func TestTrialsAreMadeByCallsThatCanBeRepeated(t *testing.T) {
 	})
 }
 
-// A call that has nothing to pick makes the trial of what is left out as soon
-// as that is due.
+// A call that has nothing to pick, since all of its subset is left out, makes
+// the trial as soon as that is due.
 func TestACallThatWaitsMakesTheTrial(t *testing.T) {
 	inBubble(t, func(w *world) {
 		addrs, all := w.fleet(2)
 		src := newSource()
-		src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]})
+		src.set(endpoint.Info{Addr: addrs[0], Labels: map[string]string{"v": "1"}}, endpoint.Info{Addr: addrs[1]})
 		c := fair(from(src))
 		c.Policies.Outliers = &health.Outliers{}
 		c.Services[0].Spread.Panic = -1
+		c.Services[0].Subsets = []tulle.Subset{{Name: "v1", Labels: map[string]string{"v": "1"}}}
+		c.Routes = []tulle.Route{{Name: "v1", Match: prefix("/v1"), Split: to(tulle.Destination{Service: "reviews", Subset: "v1"})}}
 		m := w.mesh(c)
 		all[0].status.Store(500)
 		w.calls(m, 20)
 		all[0].status.Store(200)
-		src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1], NotReady: true})
-		synctest.Wait()
 		due := service(w, m, "reviews").Endpoints[0].Holds[0].Due
-		require.Equal(w, 200, w.get(m, "http://reviews/").status)
+		require.Equal(w, 200, w.get(m, "http://reviews/v1").status)
 		assert.WithinDuration(w, due, time.Now(), 20*time.Millisecond)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -115,7 +116,7 @@ func (d *destination) explain(share float64) ExplainedDestination {
 	switch b := d.breaker; {
 	case g.picker == nil:
 		e.Why = g.why().Error()
-	case b != nil && d.policies.Breaker.Mode == outcome.Enforce && b.State() != breaker.Closed:
+	case b != nil && d.policies.Breaker.Mode == outcome.Enforce && b.State() != breaker.Closed && !b.Due(time.Now()):
 		e.Why = "the breaker is " + b.State().String()
 	}
 	return e

@@ -19,9 +19,9 @@ import (
 // that they began with.
 type feeds struct {
 	asked   asked
-	record  *health.Record   // nil without Outliers
-	breaker *breaker.Breaker // nil without EndpointBreaker
-	checked *health.Checked  // nil without Probe
+	record  *health.Record  // nil without Outliers
+	breaker *circuit        // nil without EndpointBreaker
+	checked *health.Checked // nil without Probe
 	// probed is the target that checked asks, probing the transport for it if
 	// that is not the target's.
 	probed  *target
@@ -32,16 +32,28 @@ type feeds struct {
 
 // notes are what is kept of an endpoint from one feeds to the next.
 type notes struct {
-	// breakerOut says that the endpoint may be left out for its breaker, or
-	// might be under Observe. Only service.reconcile uses it.
-	breakerOut bool
-	// incident is that of the breaker while it is not known whether the
-	// endpoint may be left out for it; told says that it has been told of.
-	incident atomic.Pointer[breaker.Event]
-	told     atomic.Bool
+	// returning says that the endpoint is back, or will be, from having been
+	// left out. Only service.reconcile uses it.
+	returning bool
+	// later puts trials off, in nanoseconds of Unix time, after those that
+	// said nothing: the last waited for so long.
+	later, waited atomic.Int64
 	// would counts attempts at the endpoint while it failed a probe that is
 	// only observed, succeeded those of them that did not fail.
 	would, succeeded atomic.Uint64
+}
+
+// A trial that says nothing puts the next one off, for longer each time: who
+// has no time to wait for an answer is not to be the one who waits for it.
+const (
+	firstPutOff = time.Second
+	maxPutOff   = 30 * time.Second
+)
+
+func (n *notes) putOff(now time.Time) {
+	wait := min(max(firstPutOff, 2*time.Duration(n.waited.Load())), maxPutOff)
+	n.waited.Store(int64(wait))
+	n.later.Store(now.Add(wait).UnixNano())
 }
 
 // asked are the policies that feeds are made for.
@@ -51,20 +63,37 @@ type asked struct {
 	probe    *health.Probe
 }
 
+// verdict is the result of an attempt and what it was for.
+type verdict struct {
+	outcome.Result
+	own   breaker.Permit
+	trial trial
+	// leaving is set if the endpoint said once more that it is leaving.
+	leaving bool
+}
+
 // observe passes on the result of an attempt and reports whether somebody
 // should look at the opinions.
-func (f *feeds) observe(r outcome.Result, own breaker.Permit, of trial) (look bool) {
-	own.Done(r)
-	if f.checked != nil && f.asked.probe.Mode == outcome.Observe && !r.Late && r.Class != outcome.Neutral && f.unhealthy() {
+func (f *feeds) observe(v verdict) (look bool) {
+	v.own.Done(v.Result)
+	if f.checked != nil && f.asked.probe.Mode == outcome.Observe && !v.Late && v.Class != outcome.Neutral && f.unhealthy() {
 		f.notes.would.Add(1)
-		if !r.Class.Failed() {
+		if !v.Class.Failed() {
 			f.notes.succeeded.Add(1)
 		}
 	}
 	if f.record != nil {
-		look = f.record.Observe(r, of&trialOfEjection != 0)
+		look = f.record.Observe(v.Result, v.trial&trialOfEjection != 0)
 	}
-	if of&trialOfLeaving != 0 && r.Class == outcome.Success && !r.Late {
+	if v.trial == 0 || v.Late {
+		return look
+	}
+	if v.Class == outcome.Neutral {
+		f.notes.putOff(v.At)
+		return look
+	}
+	f.notes.waited.Store(0)
+	if v.trial&trialOfLeaving != 0 && v.Class == outcome.Success && !v.leaving {
 		look = f.leaving.stay() || look
 	}
 	return look
@@ -139,7 +168,9 @@ func (f *feeds) due(h endpoint.Hold, now time.Time) time.Time {
 	case h == endpoint.BreakerOpen && f.breaker != nil:
 		return now.Add(f.breaker.RetryAfter(now))
 	case h == endpoint.Leaving:
-		return time.Unix(0, f.leaving.due.Load())
+		if due := f.leaving.due.Load(); due != 0 {
+			return time.Unix(0, due)
+		}
 	}
 	return time.Time{}
 }
@@ -154,41 +185,41 @@ func (t *target) due(now time.Time) (at time.Time) {
 			}
 		}
 	}
+	if later := f.notes.later.Load(); later != 0 {
+		if due := time.Unix(0, later); due.After(at) {
+			at = due
+		}
+	}
 	return at
 }
 
-// claim makes an attempt the trial of a held target, if that is due and no
-// other attempt is. A call that cannot be repeated elsewhere lets others go
-// first for a moment.
-func (t *target) claim(now time.Time, repeatable bool) (f *feeds, of trial, own breaker.Permit, ok bool) {
-	due := t.due(now)
-	if !repeatable {
-		due = due.Add(trialPatience)
-	}
-	if now.Before(due) {
-		return nil, 0, own, false
-	}
+// claim makes an attempt the trial of a held target that is due, if no other
+// attempt is.
+func (t *target) claim(now time.Time) (f *feeds, of trial, own breaker.Permit, ok bool) {
 	a := t.Availability()
 	f = t.feeds.Load()
-	if f.record != nil && held(a, endpoint.Ejected) {
-		if !f.record.Claim(now) {
+	if f.breaker != nil && held(a, endpoint.BreakerOpen) {
+		if !f.breaker.Due(now) {
 			return nil, 0, own, false
 		}
-		of |= trialOfEjection
-	}
-	if f.breaker != nil && held(a, endpoint.BreakerOpen) {
 		permit, err := f.breaker.Allow(now)
 		if err != nil {
-			f.unclaim(of, own)
 			return nil, 0, own, false
 		}
 		own = permit
 		of |= trialOfBreaker
 	}
+	if f.record != nil && held(a, endpoint.Ejected) {
+		if !f.record.Claim(now) {
+			own.Release()
+			return nil, 0, own, false
+		}
+		of |= trialOfEjection
+	}
 	if held(a, endpoint.Leaving) {
 		if !f.leaving.claim(now) {
 			f.unclaim(of, own)
-			return nil, 0, breaker.Permit{}, false
+			return nil, 0, own, false
 		}
 		of |= trialOfLeaving
 	}

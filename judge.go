@@ -34,8 +34,9 @@ func (a *attempt) judge(resp *http.Response, err error) {
 		if a.observer != nil {
 			a.observer.Observe(a.target.Endpoint, r)
 		}
-		a.feed(r)
-		a.judged = true
+		if a.undecided = a.isTrial() && c.dest.judgesEnd && !a.out.Class.Failed(); !a.undecided {
+			a.feed(r)
+		}
 	}
 	a.watched(resp, &r, err)
 	if hook := c.mesh.options.hooks.AttemptDone; hook != nil {
@@ -50,33 +51,39 @@ func (a *attempt) judgeEnd() {
 		return
 	}
 	late := end.ClassifyEnd(a.out, a.resp, a.bodyErr)
-	if late == a.out {
+	if late == a.out && !a.undecided {
 		return
 	}
-	if late.Class.Failed() && !a.out.Class.Failed() {
-		a.target.control.Amend(a.out.Class != outcome.Neutral)
-	}
 	now := time.Now()
-	a.class = late.Class
-	a.span.Late(late.Class, a.bodyErr)
 	r := outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true}
 	r.TraceID = a.call.mesh.recorder.TraceID(a.req.Context())
-	if a.observer != nil {
-		a.observer.Observe(a.target.Endpoint, r)
+	if late != a.out {
+		if late.Class.Failed() && !a.out.Class.Failed() {
+			a.target.control.Amend(a.out.Class != outcome.Neutral)
+		}
+		a.class = late.Class
+		a.span.Late(late.Class, a.bodyErr)
+		if a.observer != nil {
+			a.observer.Observe(a.target.Endpoint, r)
+		}
 	}
-	if !a.out.Class.Failed() {
+	if a.out.Class.Failed() {
 		// One failure that turned into another is still one.
-		a.feed(r)
+		return
 	}
+	// A trial that has waited for its end is judged once.
+	r.Late = !a.undecided
+	a.feed(r)
 }
+
+// isTrial reports whether a breaker or an endpoint depends on the attempt.
+func (a *attempt) isTrial() bool { return a.trial != 0 || a.permit.Trial() || a.own.Trial() }
 
 // feed passes a result on to those who judge the endpoint and the service.
 func (a *attempt) feed(r outcome.Result) {
+	a.judged = true
 	a.pay(r)
-	if r.Class == outcome.Success && !r.Late {
-		a.slot.Succeeded()
-	}
-	if a.feeds.observe(r, a.own, a.trial) {
+	if a.feeds.observe(verdict{r, a.own, a.trial, a.leaving}) {
 		a.call.dest.service.look()
 	}
 }

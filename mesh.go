@@ -132,6 +132,13 @@ func (m *Mesh) apply(c Config) (reports []func(), err error) {
 		sub.orphan()
 	}
 	m.dismissLocked(was, next)
+	if was != nil {
+		for key, c := range was.breakers {
+			if next.breakers[key] == nil {
+				c.retire()
+			}
+		}
+	}
 	return reports, nil
 }
 
@@ -233,12 +240,30 @@ func (m *Mesh) Shutdown(ctx context.Context) error {
 			err = waited
 		}
 	}
-	m.prober.Close()
+	if waited := m.closeProber(ctx); err == nil {
+		err = waited
+	}
 	m.unwatch()
 	if waited := m.alerts.wait(ctx); err == nil {
 		err = waited
 	}
 	return err
+}
+
+// closeProber stops all probes and waits for those under way, which a dialer
+// may hold up.
+func (m *Mesh) closeProber(ctx context.Context) error {
+	closed := make(chan struct{})
+	go func() {
+		m.prober.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // drain waits until no service has an active call.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
@@ -43,15 +44,23 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 	if n > 1 {
 		a = new(attempt)
 	}
-	a.call, a.n, a.start = c, n, now
+	a.call, a.n, a.start, a.prev = c, n, now, c.last
+	prepared := false
+	defer func() {
+		if !prepared {
+			// Also when code plugged into the mesh panicked.
+			a.giveBack()
+			a.free()
+		}
+	}()
 	if err := a.admit(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.pick(ctx); err != nil {
-		a.free()
 		return nil, err
 	}
-	a.prev, c.last = c.last, a
+	prepared = true
+	c.last = a
 	c.avoid(a.target.Endpoint)
 	a.target.control.Begin()
 	return a, nil
@@ -84,24 +93,79 @@ func (a *attempt) admit(ctx context.Context) error {
 			}
 		} else {
 			permit, err := b.Allow(a.start)
-			if refused, ok := errors.AsType[*breaker.OpenError](err); ok {
-				return &Error{Reason: outcome.BreakerOpen, RetryAfter: refused.RetryAfter, Err: err}
+			if err != nil {
+				return refusal(err)
 			}
 			a.permit = permit
 		}
 	}
-	if l := c.dest.limiter; l != nil && !c.mirrored {
-		slot, err := l.Acquire(ctx)
-		if err != nil {
-			a.permit.Release()
-			a.permit = breaker.Permit{}
-			return c.refuse(outcome.LimitReached, err)
-		}
-		if a.slot = slot; a.slot.Waited() {
-			a.start = time.Now()
-		}
+	if c.dest.limiter == nil || c.mirrored || a.takeOver() {
+		return nil
 	}
-	return nil
+	slot, err := a.place(ctx)
+	if err != nil {
+		return c.refuse(outcome.LimitReached, err)
+	}
+	if a.slot = slot; !slot.Waited() {
+		return nil
+	}
+	a.start = time.Now()
+	if c.dest.breaker == nil {
+		return nil
+	}
+	// The breaker may have opened while the call stood in line.
+	a.permit.Release()
+	permit, err := c.dest.breaker.Allow(a.start)
+	a.permit = permit
+	return refusal(err)
+}
+
+// takeOver takes the place of the attempt before, whose response is given up
+// for this one and still has it. A call has one place.
+func (a *attempt) takeOver() bool {
+	if a.prev == nil || a.prev.slot == (breaker.Slot{}) {
+		return false
+	}
+	a.slot, a.prev.slot, a.prev.lent = a.prev.slot, breaker.Slot{}, true
+	return true
+}
+
+// giveBack is the reverse of takeOver, if there is something to give back.
+func (a *attempt) giveBack() {
+	if p := a.prev; p != nil && p.lent {
+		p.slot, a.slot, p.lent = a.slot, breaker.Slot{}, false
+	}
+}
+
+// place takes a place under the limit. A further attempt does not wait for
+// one: there is a result to return.
+func (a *attempt) place(ctx context.Context) (breaker.Slot, error) {
+	l := a.call.dest.limiter
+	if a.n > 1 {
+		return l.TryAcquire()
+	}
+	gone := oldCancel(a.call.in)
+	if gone == nil {
+		return l.Acquire(ctx)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-gone:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	return l.Acquire(ctx)
+}
+
+// refusal returns the error of a call that a breaker refuses.
+func refusal(err error) error {
+	if refused, ok := errors.AsType[*breaker.OpenError](err); ok {
+		return &Error{Reason: outcome.BreakerOpen, RetryAfter: refused.RetryAfter, Err: err}
+	}
+	return err
 }
 
 // refuse returns the error of a call that could not go on, for a reason
@@ -176,8 +240,11 @@ func (a *attempt) try(g *generation, now time.Time) bool {
 	if len(g.trials) == 0 || a.n > 1 || a.call.mirrored {
 		return false
 	}
-	for _, t := range g.trials {
-		if f, of, own, ok := t.claim(now, repeatable(a.call.in.Method)); ok {
+	for _, t := range g.next(now, a.call.repeatable()) {
+		if now.Before(t.due(now)) {
+			continue
+		}
+		if f, of, own, ok := t.claim(now); ok {
 			a.target, a.feeds, a.trial, a.own = t, f, of, own
 			return true
 		}
@@ -185,9 +252,11 @@ func (a *attempt) try(g *generation, now time.Time) bool {
 	return false
 }
 
-// dueAgain is how long a call waits at least before it looks for a trial once
-// more, which others may have claimed.
-const dueAgain = 10 * time.Millisecond
+// repeatable reports whether the call can be made again elsewhere, by the mesh
+// or by who made it.
+func (c *Call) repeatable() bool {
+	return repeatable(c.in.Method) && (c.in.Body == nil || c.in.Body == http.NoBody || c.in.GetBody != nil)
+}
 
 var errNoWait = errors.New("waited as long as the service allows")
 
@@ -203,8 +272,8 @@ func (c *Call) wait(ctx context.Context, n int, g *generation) error {
 		defer timer.Stop()
 		late = timer.C
 	}
-	if at := g.due(); !at.IsZero() {
-		timer := time.NewTimer(max(time.Until(at), dueAgain))
+	if at, ok := g.earliest(time.Now()); ok {
+		timer := time.NewTimer(max(time.Until(at), lookAgain))
 		defer timer.Stop()
 		due = timer.C
 	}

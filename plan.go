@@ -38,7 +38,7 @@ type plan struct {
 	drafts  map[string]map[string]*subset
 	budgets map[budgetKey]*retry.Budget
 	// breakers and limiters are shared as budgets are.
-	breakers map[breakerKey]*breaker.Breaker
+	breakers map[breakerKey]*circuit
 	limiters map[limiterKey]*breaker.Limiter
 	refuse   *RefuseUnknownHosts
 	// own has the destination of each service by its hosts.
@@ -104,12 +104,14 @@ type destination struct {
 	subset   *subset
 	loop     *retry.Loop
 	policies Policies
-	// judge classifies; judgeEnd is set if it looks at the end as well.
-	judge    outcome.Classifier
-	judgeEnd outcome.EndClassifier
-	key      *match.Key
-	maxWait  time.Duration
-	external bool
+	// judge classifies; judgeEnd is set if it looks at the end as well, and
+	// judgesEnd if what it says before that may be no more than a first word.
+	judge     outcome.Classifier
+	judgeEnd  outcome.EndClassifier
+	judgesEnd bool
+	key       *match.Key
+	maxWait   time.Duration
+	external  bool
 	// propagate says that attempts take the trace context with them.
 	propagate bool
 	// host and port are what metrics call the service.
@@ -126,7 +128,7 @@ type destination struct {
 func compile(c Config, services map[string]*service, drafts map[string]map[string]*subset, was *plan) (*plan, error) {
 	p := &plan{
 		config: c, services: services, drafts: drafts, refuse: c.RefuseUnknownHosts, byName: map[string]*route{},
-		budgets: map[budgetKey]*retry.Budget{}, breakers: map[breakerKey]*breaker.Breaker{},
+		budgets: map[budgetKey]*retry.Budget{}, breakers: map[breakerKey]*circuit{},
 		limiters: map[limiterKey]*breaker.Limiter{}, own: map[string]*destination{}, made: map[destinationKey]*destination{},
 		byHost: map[policiesKey]map[*service][]*destination{}, injectors: map[*fault.Policy]*fault.Injector{},
 	}
@@ -253,7 +255,7 @@ func (p *plan) destinations(c *Route, was *plan) (map[*service][]*destination, e
 }
 
 func (p *plan) destination(c *Service, subset string, narrower Policies, was *plan) (*destination, error) {
-	policies := narrower.or(c.Policies).or(p.config.Policies)
+	policies := narrower.or(c.policies(&p.config))
 	key := destinationKey{c.Name, subset, policiesKey(policies)}
 	if d := p.made[key]; d != nil {
 		return d, nil
@@ -266,6 +268,7 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 	}
 	d.host, d.port = c.address()
 	d.judgeEnd, _ = d.judge.(outcome.EndClassifier)
+	d.judgesEnd = d.judgeEnd != nil && d.judge != outcome.Classifier(outcome.HTTP{})
 	opts := retry.Options{Policy: policies.Retry, Timeout: max(0, policies.Timeout), Counters: &s.retries, Draw: s.options.draw}
 	if opts.Policy != nil {
 		opts.Budget = p.budget(budgetKey{c.Name, opts.Policy.Mode, opts.Policy.Budget.Effective()}, was)
@@ -326,13 +329,18 @@ func (p *plan) budget(key budgetKey, was *plan) *retry.Budget {
 
 // breaker returns the one breaker of calls to a service under a policy, kept
 // across configurations.
-func (p *plan) breaker(key breakerKey, s *service, was *plan) (_ *breaker.Breaker, err error) {
+func (p *plan) breaker(key breakerKey, s *service, was *plan) (*breaker.Breaker, error) {
 	if p.breakers[key] == nil {
-		if p.breakers[key] = was.breakers[key]; p.breakers[key] == nil {
-			p.breakers[key], err = breaker.New(key.policy, breaker.Options{Service: key.service, Draw: s.options.draw, OnEvent: s.tell})
+		c := was.breakers[key]
+		if c == nil {
+			var err error
+			if c, err = newCircuit(key.policy, key.service, "", s.options.draw, s.tell, func() {}); err != nil {
+				return nil, err
+			}
 		}
+		p.breakers[key] = c
 	}
-	return p.breakers[key], err
+	return p.breakers[key].Breaker, nil
 }
 
 // limiter returns the one limiter of calls to a service under a limit, kept
@@ -360,11 +368,21 @@ func (r *route) callsOf(d *destination) *atomic.Uint64 {
 
 // spec returns what of a Service concerns its endpoints.
 func (s *Service) spec(c *Config) spec {
-	p := s.Policies.or(c.Policies)
+	p := s.policies(c)
 	return spec{
 		resolver: s.Resolver, policy: s.balancer(), spread: s.Spread, region: c.Region, zone: c.Zone, subsets: s.Subsets,
-		wire: s.wire(), host: s.host(), asked: asked{p.Outliers, p.EndpointBreaker, p.Probe},
+		wire: s.wire(), host: s.host(), asked: asked{effective(p.Outliers), effective(p.EndpointBreaker), effective(p.Probe)},
 	}
+}
+
+// policies returns those of calls to the service by its name. Who is outside
+// one's own organisation is probed only where that is asked for by name.
+func (s *Service) policies(c *Config) Policies {
+	wider := c.Policies
+	if s.External {
+		wider.Probe = nil
+	}
+	return s.Policies.or(wider)
 }
 
 // host returns the name that probes call the service by: that of calls.

@@ -41,7 +41,9 @@ type Policies struct {
 	// routes.
 	EndpointBreaker *breaker.Policy `json:"endpointBreaker,omitzero"`
 	// Probe asks each endpoint now and then whether it works, and leaves out
-	// those that do not. It is for services, not for routes.
+	// those that do not. HTTP probes speak TLS where Service.TLS is present.
+	// It is for services, not for routes, and an External service does not
+	// inherit it.
 	Probe *health.Probe `json:"probe,omitzero"`
 }
 
@@ -90,8 +92,16 @@ func (p Policies) validateTogether(f *faults) {
 }
 
 func (p Policies) together() (fault string) {
-	if p.Retry != nil && p.Timeout > 0 && p.Retry.PerTry > p.Timeout {
-		return fmt.Sprintf("retry.perTry: %v exceeds timeout %v", p.Retry.PerTry, p.Timeout)
+	for _, part := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"retry.perTry", orZero(p.Retry).PerTry}, {"breaker.slowCall", orZero(p.Breaker).SlowCall},
+		{"endpointBreaker.slowCall", orZero(p.EndpointBreaker).SlowCall},
+	} {
+		if p.Timeout > 0 && part.d > p.Timeout {
+			return fmt.Sprintf("%s: %v exceeds timeout %v", part.name, part.d, p.Timeout)
+		}
 	}
 	return ""
 }
@@ -182,6 +192,11 @@ func (p Policies) redacted() Policies {
 	p = p.clone()
 	if p.Fault != nil {
 		p.Fault.Match = redactMatches(p.Fault.Match)
+	}
+	if p.Probe != nil {
+		if path, _, query := strings.Cut(p.Probe.Path, "?"); query {
+			p.Probe.Path = path + "?" + redacted
+		}
 	}
 	return p
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/breaker"
@@ -104,9 +105,9 @@ func (s *service) report(p *plan) (all []PolicyReport) {
 			all = append(all, PolicyReport{Policy: "fault", Verb: "disturb", Would: stats.Delayed + stats.Aborted})
 		}
 	}
-	outliers := PolicyReport{Policy: "outliers", Verb: "send elsewhere"}
-	breakers := PolicyReport{Policy: "endpointBreaker", Verb: "send elsewhere"}
-	probes := PolicyReport{Policy: "probe", Verb: "send elsewhere"}
+	outliers := s.departed.outliers.report("outliers")
+	breakers := s.departed.breakers.report("endpointBreaker")
+	probes := s.departed.probes.report("probe")
 	for _, t := range s.view.Load().members {
 		f := t.feeds.Load()
 		if f.record != nil {
@@ -147,6 +148,34 @@ func (r *PolicyReport) add(t *target, out bool, would, succeeded uint64) {
 	if out || would > 0 {
 		r.Endpoints = append(r.Endpoints, EndpointReport{t.Addr(), out, would, succeeded})
 	}
+}
+
+// departed are the counts of endpoints that are members no more.
+type departed struct{ outliers, breakers, probes spared }
+
+// spared counts attempts that an endpoint would not have had, and which of
+// them succeeded.
+type spared struct{ would, succeeded atomic.Uint64 }
+
+func (s *spared) add(would, succeeded uint64) {
+	s.would.Add(would)
+	s.succeeded.Add(succeeded)
+}
+
+func (s *spared) report(policy string) PolicyReport {
+	return PolicyReport{Policy: policy, Verb: "send elsewhere", Would: s.would.Load(), Succeeded: s.succeeded.Load()}
+}
+
+func (d *departed) add(f *feeds) {
+	if f.record != nil {
+		stats := f.record.Stats()
+		d.outliers.add(stats.WouldAvoid, stats.WouldAvoidSucceeded)
+	}
+	if f.breaker != nil {
+		stats := f.breaker.Stats()
+		d.breakers.add(stats.WouldRefuse, stats.WouldRefuseSucceeded)
+	}
+	d.probes.add(f.notes.would.Load(), f.notes.succeeded.Load())
 }
 
 // String tells the report in sentences.

@@ -55,6 +55,9 @@ type service struct {
 	// are nil without Outliers.
 	detector  *health.Detector
 	detecting *health.Outliers
+	// departed counts what Observe would have spared callers of endpoints
+	// that are members no more.
+	departed departed
 }
 
 // spec is what of a Service concerns its endpoints. The rest is in the plan.
@@ -191,6 +194,9 @@ func (s *service) rest(took time.Duration) {
 func (s *service) build() []func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return nil // closed meanwhile
+	}
 	now := *s.view.Load()
 	return s.buildLocked(&now, false)
 }

@@ -251,7 +251,7 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 		Connection: c.Connection.withDefaults(), MaxWait: c.MaxWait,
 		Spread:   c.Spread.Effective(),
 		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()), Key: clonePtr(c.Key),
-		Policies: c.Policies.or(p.config.Policies).effective(),
+		Policies: c.policies(&p.config).effective(),
 		Calls:    s.stats.snapshot(), Retries: s.retries.Stats(),
 		P50: s.latency.Quantile(.5, now), P95: s.latency.Quantile(.95, now),
 	}

@@ -37,6 +37,9 @@ type generation struct {
 	// trials are those that are left out until a call finds them working, in
 	// order of address.
 	trials []*target
+	// due is when the first of them may be tried, in nanoseconds of Unix
+	// time, or when it is worth looking again.
+	due atomic.Int64
 	// targets leads from what was picked to the way there.
 	targets map[*endpoint.Endpoint]*target
 	// known counts members, held those of them that are held back; cause is
@@ -80,7 +83,11 @@ func (s *subset) rebuild(members []*target, ramp time.Duration, cause error, now
 		}
 		g.known++
 		g.targets[t.Endpoint] = t
-		part = append(part, balancer.Member{Endpoint: t.Endpoint, RampFor: ramp})
+		member := balancer.Member{Endpoint: t.Endpoint}
+		if t.feeds.Load().notes.returning {
+			member.RampFor = ramp
+		}
+		part = append(part, member)
 		if a := t.Availability(); !a.Available() {
 			g.held++
 			if onTrial(a) {
@@ -90,14 +97,26 @@ func (s *subset) rebuild(members []*target, ramp time.Duration, cause error, now
 	}
 	g.division = s.spreader.Update(part, now)
 	g.picker, g.observer = g.division.Picker(), g.division.Observer()
+	if at, ok := g.earliest(now); ok {
+		g.due.Store(at.UnixNano())
+	}
 	s.supersede(g)
+}
+
+func (g *generation) clone() *generation {
+	c := &generation{
+		picker: g.picker, observer: g.observer, division: g.division, trials: g.trials, targets: g.targets,
+		known: g.known, held: g.held, cause: g.cause, superseded: g.superseded,
+	}
+	c.due.Store(g.due.Load())
+	return c
 }
 
 // blame makes a generation that differs in its cause only.
 func (s *subset) blame(cause error) {
-	g := *s.gen.Load()
+	g := s.gen.Load().clone()
 	g.cause = cause
-	s.supersede(&g)
+	s.supersede(g)
 }
 
 // orphan makes the present generation the last: calls under way may still
@@ -107,9 +126,9 @@ func (s *subset) orphan() {
 	if old.superseded == nil {
 		return
 	}
-	g := *old
+	g := old.clone()
 	g.superseded = nil
-	s.gen.Store(&g)
+	s.gen.Store(g)
 	close(old.superseded)
 }
 
@@ -131,16 +150,40 @@ func (g *generation) usable() []*endpoint.Endpoint {
 	return g.division.Usable()
 }
 
-// due returns when the first of the endpoints that are left out may be tried,
-// zero if none will be.
-func (g *generation) due() (first time.Time) {
-	now := time.Now()
+// earliest returns when the first of the endpoints that are left out may be
+// tried, if there is one.
+func (g *generation) earliest(now time.Time) (first time.Time, ok bool) {
 	for _, t := range g.trials {
-		if at := t.due(now); first.IsZero() || at.Before(first) {
-			first = at
+		if at := t.due(now); !ok || at.Before(first) {
+			first, ok = at, true
 		}
 	}
-	return first
+	return first, ok
+}
+
+// lookAgain is after what time it is worth looking for a trial again, when the
+// one that is due belongs to another call.
+const lookAgain = 10 * time.Millisecond
+
+// next returns the endpoints that may be tried now, none while it is not worth
+// looking: however many are left out, a pick is not to ask them all.
+func (g *generation) next(now time.Time, repeatable bool) []*target {
+	if len(g.trials) == 0 {
+		return nil
+	}
+	if !repeatable {
+		// Others go first for a moment.
+		now = now.Add(-trialPatience)
+	}
+	due := g.due.Load()
+	if now.UnixNano() < due {
+		return nil
+	}
+	// Whoever looks does so for all who come in the meantime.
+	if !g.due.CompareAndSwap(due, now.Add(lookAgain).UnixNano()) {
+		return nil
+	}
+	return g.trials
 }
 
 var errNoneKnown = errors.New("none is known")

@@ -56,10 +56,13 @@ func (c Config) validateServices(f *faults) {
 		}
 		s.validate(f)
 		s.Policies.validate(f)
-		p := s.Policies.or(c.Policies)
+		p := s.policies(&c)
 		p.validateTogether(f)
 		if u, err := url.Parse("http://" + s.host()); p.Probe != nil && p.Probe.Path != "" && (err != nil || u.Host != s.host()) {
 			f.add("probe: %q, the first host of the service, cannot be that of a URL", s.host())
+		}
+		if p.Probe != nil && p.Probe.Path != "" && s.Protocol == HTTP2 && s.TLS == nil {
+			f.add("probe: needs tls, for http2 is spoken over TLS only")
 		}
 	}
 }
@@ -148,7 +151,7 @@ func (c Config) validateRoutes(f *faults) {
 		for j, d := range r.Split {
 			f := f.item("split", j, d.Service)
 			if s, ok := known(f, services, d.Service, d.Subset); ok {
-				r.Policies.or(s.Policies).or(c.Policies).validateTogether(f)
+				r.Policies.or(s.policies(&c)).validateTogether(f)
 			}
 		}
 		for j, m := range r.Mirrors {
@@ -179,7 +182,7 @@ func (c Config) validateRoutes(f *faults) {
 		seen := map[string]bool{}
 		for _, s := range slices.Concat(c.Services, []Service{{}}) {
 			// Once for each pair of limits, not for each service.
-			if p := r.Policies.or(s.Policies).or(c.Policies); !seen[p.together()] {
+			if p := r.Policies.or(s.policies(&c)); !seen[p.together()] {
 				seen[p.together()] = true
 				p.validateTogether(f)
 			}

@@ -97,6 +97,20 @@ func (l *Limiter) Acquire(ctx context.Context) (Slot, error) {
 	return Slot{limiter: l, waited: w != nil}, nil
 }
 
+// TryAcquire takes a place as Acquire does, and never waits: where there is
+// none it is refused.
+func (l *Limiter) TryAcquire() (Slot, error) {
+	if l.limit.Mode == outcome.Observe {
+		return l.observe(), nil
+	}
+	if l.enter() {
+		return Slot{limiter: l}, nil
+	}
+	word := l.word.Load()
+	l.refused.Add(1)
+	return Slot{}, &LimitError{InFlight: int(inFlight(word)), Waiting: int(waiting(word))}
+}
+
 // enter takes a place if there is one and nobody waits.
 func (l *Limiter) enter() bool {
 	for {
