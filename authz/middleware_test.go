@@ -160,6 +160,38 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// A connection that the handler takes over counts as a success.
+func TestObserveHijacked(t *testing.T) {
+	a, err := authz.New(shop(outcome.Observe))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := a.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = conn.Write([]byte("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"))
+		_ = conn.Close()
+	}))
+	returned := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(returned)
+		h.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	resp, err := http.Post(server.URL, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	<-returned
+	if got := a.Stats().Unmatched; got != (authz.Counts{Matched: 1, WouldDeny: 1, Succeeded: 1}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func text(v any) string {
 	b, _ := json.Marshal(v)
 	return string(b)
