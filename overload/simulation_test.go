@@ -178,16 +178,15 @@ func TestLimitFollowsTheLoad(t *testing.T) {
 	assert.InDelta(t, .05, waiting.run(t).goodput, .002)
 }
 
-// The long table: loads, servers, policies and seeds.
+// The long table: servers, policies, loads and seeds. The mean over the seeds
+// is held; a limit that adapts wavers, so one of them may be a little less.
 func TestProofGoodput(t *testing.T) {
-	servers := map[string]server{
-		"two":  {workers: 2, work: 10 * time.Millisecond, slices: 4},
-		"slow": {workers: 16, work: 50 * time.Millisecond, slices: 4},
-	}
-	loads, seeds, until := []float64{1.2, 3}, uint64(1), 30*time.Second
+	servers := map[string]server{"two": {workers: 2, work: 10 * time.Millisecond, slices: 4}}
+	loads, seeds, until := []float64{1.2, 3}, uint64(1), 20*time.Second
 	if os.Getenv("TULLE_PROOF") != "" {
 		loads, seeds, until = []float64{.5, .8, 1, 1.2, 2, 3, 4}, 3, 90*time.Second
 		servers["one"] = server{workers: 1, work: 2 * time.Millisecond, slices: 1}
+		servers["slow"] = server{workers: 16, work: 50 * time.Millisecond, slices: 4}
 		servers["eight"] = fewWorkers()
 	}
 	for name, sv := range servers {
@@ -195,27 +194,42 @@ func TestProofGoodput(t *testing.T) {
 			"fixed": {MaxInFlight: 2 * sv.workers}, "adaptive": {}, "none": nil,
 		} {
 			for _, load := range loads {
-				for seed := range seeds {
-					r := scenario{
-						server: sv, seed: seed, load: constant(load), patience: patience,
-						from: until / 6, to: until, policy: p,
-					}.run(t)
-					line := fmt.Sprintf("%s, %s, %v x, seed %d: %.3f, limit %d, refused after %v", name, policy, load, seed, r.goodput, r.stats.Limit, r.refusal)
-					t.Log(line)
-					// Where exactly as much comes as can be served, chance leaves the
-					// server idle now and overrun then.
-					least := .9 * min(1, load)
-					if load == 1 {
-						least = .85
-					}
-					switch {
-					case p != nil:
-						assert.GreaterOrEqual(t, r.goodput, least, line)
-					case load >= 2:
-						assert.Less(t, r.goodput, .01, "negative control: "+line)
-					}
-				}
+				cell(t, fmt.Sprintf("%s, %s, %v x", name, policy, load), seeds, scenario{
+					server: sv, load: constant(load), patience: max(patience, 10*sv.work), from: until / 6, to: until, policy: p,
+				})
 			}
 		}
+	}
+}
+
+// cell runs a scenario with each seed and checks what comes of it.
+func cell(t *testing.T, name string, seeds uint64, s scenario) {
+	load := s.load(0)
+	least := .9 * min(1, load)
+	if load == 1 {
+		// Where exactly as much comes as can be served, chance leaves the server
+		// idle now and overrun then.
+		least = .85
+	}
+	if s.policy == nil {
+		// It does not come back, and all that it has taken on is in memory.
+		s.from, s.to = 5*time.Second, 15*time.Second
+	}
+	var sum float64
+	for seed := range seeds {
+		s.seed = seed
+		r := s.run(t)
+		sum += r.goodput
+		line := fmt.Sprintf("%s, seed %d: %.3f of the capacity, limit %d, refused after %v", name, seed, r.goodput, r.stats.Limit, r.refusal)
+		t.Log(line)
+		switch {
+		case s.policy != nil:
+			assert.GreaterOrEqual(t, r.goodput, least-.05, line)
+		case load >= 2:
+			assert.Less(t, r.goodput, .01, "negative control: "+line)
+		}
+	}
+	if s.policy != nil {
+		assert.GreaterOrEqual(t, sum/float64(seeds), least, name)
 	}
 }
