@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,6 +201,44 @@ func TestAddMetric(t *testing.T) {
 
 type key struct{}
 
+// Goroutines of the handler may add figures while the header is sent.
+func TestMetricsRace(t *testing.T) {
+	g := newGuard(t, overload.Policy{})
+	for range 50 {
+		var wg sync.WaitGroup
+		serve(t, g, func(w http.ResponseWriter, r *http.Request) {
+			for i := range 4 {
+				wg.Go(func() {
+					for v := range 20 {
+						overload.AddMetric(r.Context(), fmt.Sprint("m", i), float64(v))
+					}
+				})
+			}
+			w.WriteHeader(http.StatusOK)
+		})
+		wg.Wait()
+	}
+}
+
+// A response that has no part in the guard, such as a refusal before it, has a
+// report as well.
+func TestReportWithoutTicket(t *testing.T) {
+	g := newGuard(t, overload.Policy{MaxInFlight: 5})
+	ticket := enter(t, g)
+	for want, of := range map[string]*overload.Ticket{
+		"TEXT named_metrics.rif=1,named_metrics.lim=5": nil,
+		"TEXT named_metrics.lim=5":                     ticket,
+	} {
+		h := http.Header{}
+		g.WriteReport(h, of, nil)
+		assert.Equal(t, want, h.Get(endpoint.LoadReportHeader))
+	}
+	foreign := enter(t, newGuard(t, overload.Policy{}))
+	assert.EqualValues(t, 1, g.Report(foreign).InFlight, "another guard's")
+	ticket.Leave(true)
+	assert.Zero(t, g.Report(ticket).InFlight, "it has left")
+}
+
 // The largest figures that a report is likely to have fit into its bound.
 func TestReportIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -213,7 +252,7 @@ func TestReportIsShort(t *testing.T) {
 		slow := enter(t, g)
 		time.Sleep(98_765 * time.Millisecond)
 		slow.Leave(true)
-		for range 200 {
+		for range 20 {
 			for range 10_000 {
 				ticket := enter(t, g)
 				ticket.Untimed()
