@@ -73,7 +73,7 @@ func (g *Guard) Exempt(r *http.Request) bool {
 func (g *Guard) SetLeaving(leaving bool) { g.leaving.Store(leaving) }
 
 // Ticket is the place of one request. The zero Ticket does nothing. It is for
-// one goroutine.
+// one goroutine, and a copy must not be used beside it.
 type Ticket struct {
 	guard *Guard
 	ctx   context.Context

@@ -34,6 +34,8 @@ type meter struct {
 	services, serving atomic.Int64 // how many, and how long together
 	found             atomic.Pointer[figures]
 
+	// mu is only ever tried, so that nobody waits for who takes the figures, and
+	// cpu may call the guard.
 	mu   sync.Mutex
 	cpu  func() float64
 	last struct {

@@ -23,7 +23,8 @@ func (g *Guard) Report(t *Ticket) endpoint.LoadReport {
 }
 
 // WriteReport sets the header of a load report in h, together with what the
-// handler has added to m, unless the policy wants none. It is called when the
+// handler has added to m, unless the policy wants none. One that is there, such
+// as that of a server behind this one, is replaced. It is called when the
 // header is about to be sent, once for each m; nil is none. The value has at
 // most 160 bytes where nothing is added, and is all that is allocated.
 func (g *Guard) WriteReport(h http.Header, t *Ticket, m *Metrics) {
