@@ -81,7 +81,7 @@ func (a *attempt) free() {
 	a.slot = breaker.Slot{}
 	if !a.judged {
 		a.permit.Release()
-		a.feeds.unclaim(a.trial, a.own)
+		a.feeds.unclaim(a.trial, a.own, a.start)
 	}
 }
 

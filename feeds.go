@@ -218,7 +218,7 @@ func (t *target) claim(now time.Time) (f *feeds, of trial, own breaker.Permit, o
 	}
 	if held(a, endpoint.Leaving) {
 		if !f.leaving.claim(now) {
-			f.unclaim(of, own)
+			f.unclaim(of, own, now)
 			return nil, 0, own, false
 		}
 		of |= trialOfLeaving
@@ -226,10 +226,11 @@ func (t *target) claim(now time.Time) (f *feeds, of trial, own breaker.Permit, o
 	return f, of, own, of != 0
 }
 
-// unclaim gives back what was claimed for an attempt that says nothing.
-func (f *feeds) unclaim(of trial, own breaker.Permit) {
+// unclaim gives back what was claimed, and when, for an attempt that says
+// nothing.
+func (f *feeds) unclaim(of trial, own breaker.Permit, claimed time.Time) {
 	own.Release()
 	if of&trialOfEjection != 0 {
-		f.record.Unclaim()
+		f.record.Unclaim(claimed)
 	}
 }

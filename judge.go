@@ -55,7 +55,7 @@ func (a *attempt) judgeEnd() {
 		return
 	}
 	now := time.Now()
-	r := outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true}
+	r := outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true, Was: a.out.Class}
 	r.TraceID = a.call.mesh.recorder.TraceID(a.req.Context())
 	if late != a.out {
 		if late.Class.Failed() && !a.out.Class.Failed() {

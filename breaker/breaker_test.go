@@ -89,6 +89,41 @@ func TestLateFailuresCountOnce(t *testing.T) {
 	}
 }
 
+// A call that said nothing at its headers and failed at its end is one more,
+// and takes no other one's place: neither in the window, nor in a run, nor
+// among those that Observe let through.
+func TestALateFailureOfWhatSaidNothing(t *testing.T) {
+	for _, first := range []outcome.Class{outcome.Overload, outcome.Neutral} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBreaker(t, breaker.Policy{Mode: outcome.Observe, Consecutive: 3, FailureRate: -1}, breaker.Options{})
+			broken := func() {
+				p, err := b.Allow(time.Now())
+				require.NoError(t, err)
+				p.Done(result(first))
+				r := late(outcome.Reset)
+				r.Was = first
+				p.Done(r)
+			}
+			calls(b, 10, outcome.Success)
+			broken()
+			require.Equal(t, 11, b.Stats().Calls, first)
+			require.Equal(t, 1, b.Stats().Failures, first)
+			calls(b, 1, outcome.Connect)
+			call(b, outcome.Success)
+			for range 2 {
+				broken()
+			}
+			require.Equal(t, breaker.Closed, b.State(), "a success has ended the run")
+			broken()
+			require.Equal(t, breaker.Open, b.State(), first)
+			calls(b, 2, outcome.Success)
+			broken()
+			require.EqualValues(t, 3, b.Stats().WouldRefuse)
+			require.EqualValues(t, 2, b.Stats().WouldRefuseSucceeded, first)
+		})
+	}
+}
+
 func TestAmendmentsLeaveTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Policy{FailureRate: 1}, breaker.Options{})

@@ -25,9 +25,10 @@ func result(c outcome.Class) outcome.Result {
 	return r
 }
 
+// late is what a success turned into.
 func late(c outcome.Class) outcome.Result {
 	r := result(c)
-	r.Late = true
+	r.Late, r.Was = true, outcome.Success
 	return r
 }
 

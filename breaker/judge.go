@@ -32,15 +32,15 @@ func (b *Breaker) judgeCall(r outcome.Result, at time.Duration) bool {
 	b.last.add(r, at)
 	b.added = at
 	failed := r.Class.Failed()
-	if r.Late {
+	if r.Late && r.Was == outcome.Success {
 		b.calls.amend(at)
 		b.run.amend()
 	} else {
 		b.calls.add(failed, at)
 		b.run.add(failed)
-		if slow := b.isSlow(r); b.slow != nil && (slow || !r.Cut) {
-			b.slow.add(slow, at)
-		}
+	}
+	if slow := b.isSlow(r); b.slow != nil && !r.Late && (slow || !r.Cut) {
+		b.slow.add(slow, at)
 	}
 	cause := b.cause(at)
 	if cause == "" {

@@ -133,7 +133,8 @@ func (j *judged) BodyEnd(err error) {
 	if !late.Class.Failed() {
 		return
 	}
-	j.result.Outcome, j.result.At, j.result.Late = late, time.Now(), true
+	j.result.Late, j.result.Was = true, j.result.Class
+	j.result.Outcome, j.result.At = late, time.Now()
 	j.result.Latency = j.result.At.Sub(j.start)
 	j.permit.Done(j.result)
 }

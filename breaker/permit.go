@@ -23,8 +23,8 @@ func (p Permit) Trial() bool { return p.trial != 0 }
 
 // Done says what became of the call: once at the headers, and once more with
 // a Late result if the end of the body turned a call that had not failed into
-// one that has; a Permit remembers nothing, so a failure must not be told
-// twice. Neutral and Overload are as Release. It does not allocate unless the
+// one that has; a Permit remembers nothing, so what the call Was must be said,
+// and a failure must not be told twice. Neutral and Overload are as Release. It does not allocate unless the
 // state changes.
 func (p Permit) Done(r outcome.Result) {
 	b := p.breaker
@@ -67,7 +67,7 @@ func (b *Breaker) wouldHave(r outcome.Result) {
 	switch {
 	case !r.Late && r.Class == outcome.Success:
 		b.wouldRefuseSucceeded.Add(1)
-	case r.Late && r.Class.Failed():
+	case r.Late && r.Was == outcome.Success && r.Class.Failed():
 		for n := b.wouldRefuseSucceeded.Load(); n > 0; n = b.wouldRefuseSucceeded.Load() {
 			if b.wouldRefuseSucceeded.CompareAndSwap(n, n-1) {
 				return

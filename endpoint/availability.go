@@ -1,6 +1,10 @@
 package endpoint
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Hold is one cause for which an endpoint is left out of picks. An endpoint
 // is available while nothing holds it.
@@ -35,6 +39,16 @@ func (h Hold) String() string {
 
 // MarshalText makes a Hold readable in snapshots.
 func (h Hold) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (h *Hold) UnmarshalText(text []byte) error {
+	i := slices.Index(holdNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("endpoint: hold %q is unknown", text)
+	}
+	*h = Hold(i)
+	return nil
+}
 
 // Availability is the one state of an endpoint that decides whether it is
 // picked: which causes hold it, why, and since when. It does not change; a

@@ -202,5 +202,15 @@ func TestHoldNames(t *testing.T) {
 			t.Errorf("%d: %q, %v", h, text, err)
 		}
 		seen[h.String()] = true
+		back := endpoint.Hold(200)
+		if err := back.UnmarshalText(text); err != nil || back != h {
+			t.Errorf("%q is read as %v, %v", text, back, err)
+		}
+	}
+	back := endpoint.Ejected
+	for _, text := range []string{"", "unknown", "Ejected"} {
+		if err := back.UnmarshalText([]byte(text)); err == nil || back != endpoint.Ejected {
+			t.Errorf("%q is read as %v", text, back)
+		}
 	}
 }

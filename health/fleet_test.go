@@ -282,7 +282,7 @@ func TestBrokenBodiesUnderLoad(t *testing.T) {
 			if len(bodies) > 30 {
 				b := bodies[0]
 				bodies = bodies[1:]
-				late := outcome.Result{Outcome: outcome.Outcome{Class: reset}, At: f.now, Latency: f.now.Sub(b.from), Late: true}
+				late := outcome.Result{Outcome: outcome.Outcome{Class: reset}, At: f.now, Latency: f.now.Sub(b.from), Late: true, Was: success}
 				if breaks && b.i == 2 && f.rec[2].Observe(late, false) {
 					f.settle()
 				}

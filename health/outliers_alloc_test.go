@@ -18,7 +18,7 @@ func TestObserveAndClaimAllocateNothing(t *testing.T) {
 		results := make([]outcome.Result, 16)
 		for i := range results {
 			results[i].Class = []outcome.Class{success, success, broken, full, neutral, reset, success, success}[i%8]
-			results[i].Late = i == 13
+			results[i].Late, results[i].Was = i == 13, success
 		}
 		n := testing.AllocsPerRun(5000, func() {
 			for i := range results {
@@ -39,7 +39,7 @@ func TestObserveAndClaimAllocateNothing(t *testing.T) {
 			_, _ = out.Out()
 			_, _ = out.Accused()
 			_ = out.Observe(out.result(neutral, 0), true)
-			out.Unclaim()
+			out.Unclaim(until)
 		})
 		require.Zero(t, n, name)
 	}

@@ -129,12 +129,12 @@ func (p *phase) answer() {
 	}
 }
 
-// fail counts a failure. A late one takes back the success it was taken for:
-// where that had ended runs, and no other success has come since, they go on.
-func (p *phase) fail(c outcome.Class, late bool, begun int64) {
+// fail counts a failure. One that was taken for a success takes that back:
+// where it had ended runs, and no other success has come since, they go on.
+func (p *phase) fail(c outcome.Class, succeeded bool, begun int64) {
 	p.failed.Add(1)
 	resume := false
-	if late {
+	if succeeded {
 		p.ok.Add(-1)
 		resume = p.opened.CompareAndSwap(begun, never)
 	}

@@ -73,7 +73,7 @@ func (r *Record) Endpoint() *endpoint.Endpoint { return r.ep }
 // on to get calls, and the first of them that begins when the trial is due
 // serves as the trial.
 //
-// A Late failure counts as one and takes its earlier success back. Runs of
+// A Late failure counts as one and takes back the success that it Was. Runs of
 // failures that the success had ended are taken up again if no other came
 // since: exact while calls follow one another, while they overlap it is the
 // comparison with peers that finds an endpoint whose responses break off. The
@@ -99,7 +99,7 @@ func (r *Record) Observe(res outcome.Result, trial bool) (look bool) {
 	}
 	switch {
 	case failed:
-		p.fail(res.Class, res.Late, begun)
+		p.fail(res.Class, res.Late && res.Was == outcome.Success, begun)
 	case res.Late:
 	case res.Class == outcome.Success:
 		p.succeed(begun)
@@ -151,7 +151,10 @@ func (r *Record) observeOut(p *phase, res outcome.Result, trial bool, at, begun 
 	case res.Class == outcome.Success:
 		f.kind, f.since, f.acquittal = serving, at, begun
 	default:
-		p.claim.Store(never)
+		// Another may have the trial by now, who has claimed it since.
+		if held := p.claim.Load(); held <= begun {
+			p.claim.CompareAndSwap(held, never)
+		}
 		return false
 	}
 	if !r.phase.CompareAndSwap(p, newPhase(f)) {
@@ -177,7 +180,7 @@ func (r *Record) avoidable(res outcome.Result) {
 		if res.Class == outcome.Success {
 			r.counted.avoidableOK.Add(1)
 		}
-	case res.Class.Failed():
+	case res.Was == outcome.Success && res.Class.Failed():
 		r.counted.avoidableOK.Add(-1)
 	}
 }
@@ -283,12 +286,10 @@ func (r *Record) Claim(now time.Time) bool {
 	return true
 }
 
-// Unclaim gives a claimed trial back: its call was not made, or its result
-// was neutral.
-func (r *Record) Unclaim() {
-	if p := r.phase.Load(); p.kind == ejected {
-		p.claim.Store(never)
-	}
+// Unclaim gives back the trial that was claimed at a time, as given to Claim:
+// its call was not made. It does nothing once another has the trial.
+func (r *Record) Unclaim(claimed time.Time) {
+	r.phase.Load().claim.CompareAndSwap(r.nanos(claimed), never)
 }
 
 // Out reports whether the endpoint is out, and when its trial is or was due.

@@ -61,7 +61,7 @@ func (o *one) late(c outcome.Class) (look bool) {
 	first := o.Observe(o.result(outcome.Success, time.Millisecond/2), false)
 	o.after(time.Millisecond)
 	res := o.result(c, time.Millisecond*3/2)
-	res.Late = true
+	res.Late, res.Was = true, success
 	return first || o.Observe(res, false)
 }
 
@@ -153,65 +153,6 @@ func TestRunsOfFailures(t *testing.T) {
 	}
 }
 
-// The headers of a response that breaks off look like a success.
-func TestLateFailures(t *testing.T) {
-	t.Run("each is one", func(t *testing.T) {
-		o := newOne(t, health.Outliers{})
-		for i := range 4 {
-			require.False(t, o.late(reset), i)
-		}
-		require.True(t, o.late(reset))
-		o.accused("5 consecutive connect failures, resets or time-outs")
-	})
-	t.Run("among others", func(t *testing.T) {
-		o := newOne(t, health.Outliers{})
-		o.times(4, broken)
-		require.True(t, o.late(reset))
-		o.accused("5 consecutive 5xx")
-	})
-	t.Run("after a success that stands", func(t *testing.T) {
-		o := newOne(t, health.Outliers{})
-		o.times(4, broken)
-		o.get(success)
-		require.False(t, o.late(reset))
-		require.False(t, o.times(3, broken))
-		require.True(t, o.get(broken))
-	})
-	t.Run("with another success between", func(t *testing.T) {
-		o := newOne(t, health.Outliers{})
-		o.times(4, broken)
-		opened := o.now
-		o.get(success, success)
-		res := o.result(reset, o.now.Sub(opened)-time.Millisecond/2)
-		res.Late = true
-		require.False(t, o.Observe(res, false))
-		require.False(t, o.times(3, broken))
-		require.True(t, o.get(broken))
-	})
-	t.Run("of an older attempt", func(t *testing.T) {
-		o := newOne(t, health.Outliers{})
-		opened := o.now
-		o.get(success)
-		o.times(4, broken)
-		o.get(success)
-		res := o.result(reset, o.now.Sub(opened)-time.Millisecond/2)
-		res.Late = true
-		require.False(t, o.Observe(res, false))
-		require.False(t, o.times(3, broken))
-		require.True(t, o.get(broken))
-	})
-	t.Run("other late results say nothing", func(t *testing.T) {
-		o := newOne(t, health.Outliers{})
-		o.times(4, broken)
-		for _, c := range []outcome.Class{success, full, neutral} {
-			res := o.result(c, 0)
-			res.Late = true
-			require.False(t, o.Observe(res, false))
-		}
-		require.True(t, o.get(broken))
-	})
-}
-
 // What began before the ejection, and ends after the return, belongs to
 // another time.
 func TestStaleResultsSayNothing(t *testing.T) {
@@ -221,7 +162,7 @@ func TestStaleResultsSayNothing(t *testing.T) {
 	stale := func(c outcome.Class, late, trial bool) bool {
 		o.after(time.Millisecond)
 		res := o.result(c, o.now.Sub(old))
-		res.Late = late
+		res.Late, res.Was = late, success
 		return o.Observe(res, trial)
 	}
 	require.False(t, stale(success, false, true), "it does not acquit")
@@ -289,9 +230,9 @@ func TestTrials(t *testing.T) {
 			require.False(t, o.trial(neutral))
 			require.True(t, o.Claim(o.now), "the trial is the next one's")
 			res := o.result(success, 0)
-			res.Late = true
+			res.Late, res.Was = true, success
 			require.False(t, o.Observe(res, true))
-			o.Unclaim()
+			o.Unclaim(o.now)
 		}
 		after, out := o.Out()
 		require.True(t, out, "a cancel does not acquit")
@@ -300,7 +241,7 @@ func TestTrials(t *testing.T) {
 	t.Run("not made", func(t *testing.T) {
 		o := newOne(t, health.Outliers{})
 		o.eject()
-		o.due().Unclaim()
+		o.due().Unclaim(o.now)
 		require.True(t, o.Claim(o.now))
 	})
 	t.Run("overload", func(t *testing.T) {
@@ -324,6 +265,21 @@ func TestTrials(t *testing.T) {
 		require.True(t, o.Claim(o.now.Add(30*time.Second)))
 		require.False(t, o.Claim(o.now.Add(30*time.Second)))
 	})
+	t.Run("heard of when another has it", func(t *testing.T) {
+		o := newOne(t, health.Outliers{})
+		o.eject()
+		o.due()
+		first := o.now
+		second := first.Add(31 * time.Second)
+		require.True(t, o.Claim(second), "the first is taken for lost")
+		o.now = second.Add(time.Second)
+		require.False(t, o.Observe(o.result(neutral, o.now.Sub(first)), true))
+		require.False(t, o.Claim(o.now), "the second is under way")
+		o.Unclaim(first)
+		require.False(t, o.Claim(o.now))
+		o.Unclaim(second)
+		require.True(t, o.Claim(o.now))
+	})
 	t.Run("calls that panic sends", func(t *testing.T) {
 		o := newOne(t, health.Outliers{})
 		o.eject()
@@ -343,7 +299,7 @@ func TestTrials(t *testing.T) {
 		o.times(3, success)
 		o.after(time.Millisecond)
 		res := o.result(reset, 5*time.Millisecond)
-		res.Late = true
+		res.Late, res.Was = true, success
 		require.True(t, o.Observe(res, true))
 		o.accused("the response to its trial broke off")
 	})
@@ -543,7 +499,7 @@ func TestNeutralNeverEjectsNorAcquits(t *testing.T) {
 			}
 			late := draw.IntN(10) == 0
 			res := o.result(class, time.Duration(draw.IntN(int(time.Second))))
-			res.Late = late
+			res.Late, res.Was = late, success
 			o.Observe(res, claimed)
 			if _, yes := o.Accused(); yes {
 				ejections++
@@ -588,7 +544,7 @@ func TestRecordIsSafeForConcurrentUse(t *testing.T) {
 				now := begin.Add(time.Duration(clock.Add(int64(time.Millisecond))))
 				r := records[draw.IntN(len(records))]
 				trial := r.Claim(now)
-				res := outcome.Result{At: now, Latency: time.Duration(draw.IntN(2_000_000)), Late: draw.IntN(9) == 0}
+				res := outcome.Result{At: now, Latency: time.Duration(draw.IntN(2_000_000)), Late: draw.IntN(9) == 0, Was: success}
 				res.Class = outcome.Class(draw.IntN(8))
 				if draw.IntN(3) > 0 {
 					res.Class = broken
@@ -600,7 +556,7 @@ func TestRecordIsSafeForConcurrentUse(t *testing.T) {
 						returns.Add(1)
 					}
 				} else if trial {
-					r.Unclaim()
+					r.Unclaim(now)
 				}
 				if _, yes := r.Accused(); yes && draw.IntN(2) == 0 {
 					if draw.IntN(4) == 0 {

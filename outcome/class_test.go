@@ -75,8 +75,18 @@ func TestTextRoundTrips(t *testing.T) {
 		require.NoError(t, got.UnmarshalText(text))
 		require.Equal(t, m, got)
 	}
+	for _, r := range append(outcome.Reasons(), outcome.NoReason) {
+		text, err := r.MarshalText()
+		require.NoError(t, err)
+		got := outcome.Reason(250)
+		require.NoError(t, got.UnmarshalText(text))
+		require.Equal(t, r, got)
+	}
 	var c outcome.Class
 	var m outcome.Mode
+	var r outcome.Reason
+	require.Error(t, r.UnmarshalText([]byte("x")))
+	require.Error(t, r.UnmarshalText(nil))
 	require.Error(t, c.UnmarshalText([]byte("x")))
 	require.Error(t, m.UnmarshalText([]byte("x")))
 }

@@ -29,8 +29,10 @@ type Result struct {
 	// Reported is true when the response carried a load report, which the
 	// endpoint holds by now.
 	Reported bool
-	// Late marks the second result of an attempt.
+	// Late marks the second result of an attempt. Was is then the class of the
+	// first, which those who counted that have to take back.
 	Late bool
+	Was  Class
 	// TraceID is the W3C trace that the attempt belongs to, zero without one.
 	TraceID [16]byte
 }

@@ -1,6 +1,9 @@
 package outcome
 
-import "net/http"
+import (
+	"fmt"
+	"net/http"
+)
 
 // Reason says why the mesh itself answered a call, refused it or gave it up.
 type Reason uint8
@@ -53,6 +56,9 @@ const (
 	Forbidden
 	// ShuttingDown: the mesh has been shut down.
 	ShuttingDown
+	// Undecided: what has to decide on the call cannot be reached, such as
+	// the keys of an issuer.
+	Undecided
 	// Internal: a fault of the mesh or of code plugged into it.
 	Internal
 	numReasons
@@ -93,6 +99,7 @@ var reasons = [numReasons]reasonRow{
 	Unauthenticated: {"unauthenticated", http.StatusUnauthorized, "http_request_denied", "the caller is not authenticated"},
 	Forbidden:       {"forbidden", http.StatusForbidden, "http_request_denied", "the caller may not do this"},
 	ShuttingDown:    {"shutting_down", http.StatusServiceUnavailable, "destination_unavailable", "the mesh has been shut down"},
+	Undecided:       {"undecided", http.StatusServiceUnavailable, "proxy_internal_error", "it cannot be decided now whether the caller may do this"},
 	Internal:        {"internal", http.StatusInternalServerError, "proxy_internal_error", "an internal error"},
 }
 
@@ -101,6 +108,17 @@ func (r Reason) String() string { return r.row().name }
 
 // MarshalText makes a Reason readable in snapshots and as a map key.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (r *Reason) UnmarshalText(text []byte) error {
+	for i, row := range reasons {
+		if row.name == string(text) {
+			*r = Reason(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("outcome: reason %q is unknown", text)
+}
 
 // Status returns the status code of a local reply for this reason, where
 // nothing else is configured.
