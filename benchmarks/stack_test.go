@@ -19,6 +19,7 @@ import (
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/discovery"
 )
 
@@ -30,6 +31,9 @@ const (
 	maxWait   = 250 * time.Millisecond
 	timeLimit = time.Minute
 )
+
+// placesInFlight is the limit of whatever bounds calls at once.
+const placesInFlight = 1024
 
 // service is the name that the balancing stacks are called by.
 const service = "reviews"
@@ -46,7 +50,7 @@ type stack struct {
 	wrap func(testing.TB, fleet) http.RoundTripper
 	// What the stack does; TestStacks holds it to each of these, and to the
 	// absence of the others.
-	balances, retries, repeatsPost, timeLimit, breaks, traces bool
+	balances, retries, repeatsPost, timeLimit, breaks, ejects, limits, traces bool
 }
 
 func stacks() []stack {
@@ -63,7 +67,7 @@ func stacks() []stack {
 		{
 			name:     "tulle+recommended",
 			wrap:     func(tb testing.TB, f fleet) http.RoundTripper { return mesh(tb, f, tulle.Recommended()) },
-			balances: true, retries: true,
+			balances: true, retries: true, ejects: true,
 		},
 		{
 			name: "tulle+recommended+timeout",
@@ -72,7 +76,21 @@ func stacks() []stack {
 				p.Timeout = timeLimit
 				return mesh(tb, f, p)
 			},
-			balances: true, retries: true, timeLimit: true,
+			balances: true, retries: true, timeLimit: true, ejects: true,
+		},
+		{
+			name:     "tulle+everything",
+			wrap:     func(tb testing.TB, f fleet) http.RoundTripper { return mesh(tb, f, everything()) },
+			balances: true, retries: true, timeLimit: true, breaks: true, ejects: true, limits: true,
+		},
+		{
+			name: "tulle+everything+otel",
+			wrap: func(tb testing.TB, f fleet) http.RoundTripper {
+				return mesh(tb, f, everything(),
+					tulle.WithTracerProvider(nooptrace.NewTracerProvider()),
+					tulle.WithMeterProvider(noopmetric.NewMeterProvider()))
+			},
+			balances: true, retries: true, timeLimit: true, breaks: true, ejects: true, limits: true, traces: true,
 		},
 		{
 			name: "failsafehttp+retry",
@@ -84,7 +102,7 @@ func stacks() []stack {
 		{
 			name: "failsafehttp+retry+breaker+timeout",
 			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
-				return failsafehttp.NewRoundTripper(f.transport, retryPolicy(), breaker(), timeoutPolicy())
+				return failsafehttp.NewRoundTripper(f.transport, retryPolicy(), breakerPolicy(), timeoutPolicy())
 			},
 			retries: true, repeatsPost: true, timeLimit: true, breaks: true,
 		},
@@ -116,18 +134,28 @@ func stacks() []stack {
 			// What services are commonly put together of.
 			name: "roundrobin+failsafehttp+retry+breaker+timeout+otelhttp",
 			wrap: func(_ testing.TB, f fleet) http.RoundTripper {
-				return traced(failsafehttp.NewRoundTripper(newRoundRobin(f), retryPolicy(), breaker(), timeoutPolicy()))
+				return traced(failsafehttp.NewRoundTripper(newRoundRobin(f), retryPolicy(), breakerPolicy(), timeoutPolicy()))
 			},
 			balances: true, retries: true, repeatsPost: true, timeLimit: true, breaks: true, traces: true,
 		},
 	}
 }
 
+// everything returns all the policies that watch, bound or repeat calls. The
+// defaults of both breakers are those of breakerPolicy.
+func everything() tulle.Policies {
+	p := tulle.Recommended()
+	p.Timeout = timeLimit
+	p.Breaker, p.EndpointBreaker = &breaker.Policy{}, &breaker.Policy{}
+	p.Limit = &breaker.Limit{InFlight: placesInFlight}
+	return p
+}
+
 // mesh returns a mesh of one service at the addresses of f. A transport that
 // is no *http.Transport stands in for those that the mesh makes for endpoints.
-func mesh(tb testing.TB, f fleet, p tulle.Policies) http.RoundTripper {
+func mesh(tb testing.TB, f fleet, p tulle.Policies, opts ...tulle.Option) http.RoundTripper {
 	tb.Helper()
-	opts := []tulle.Option{tulle.WithTransport(f.transport)}
+	opts = append(opts, tulle.WithTransport(f.transport))
 	if _, dials := f.transport.(*http.Transport); !dials {
 		opts = append(opts, tulle.WithAttemptMiddleware(func(http.RoundTripper) http.RoundTripper { return f.transport }))
 	}
@@ -152,8 +180,8 @@ func retryPolicy() failsafe.Policy[*http.Response] {
 	return failsafehttp.NewRetryPolicyBuilder().WithMaxRetries(retries).WithBackoff(minWait, maxWait).Build()
 }
 
-// breaker opens when half of at least 20 attempts within 10 s failed.
-func breaker() failsafe.Policy[*http.Response] {
+// breakerPolicy opens when half of at least 20 attempts within 10 s failed.
+func breakerPolicy() failsafe.Policy[*http.Response] {
 	return circuitbreaker.NewBuilder[*http.Response]().
 		HandleIf(func(resp *http.Response, err error) bool { return err != nil || resp != nil && resp.StatusCode >= 500 }).
 		WithFailureRateThreshold(.5, 20, 10*time.Second).

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tulle-mesh/tulle/breaker"
 )
 
 // scripted is a transport that answers with the statuses in turn, with the
@@ -68,6 +71,8 @@ func TestStacks(t *testing.T) {
 			t.Run("post", func(t *testing.T) { testPost(t, s) })
 			t.Run("time limit", func(t *testing.T) { testTimeLimit(t, s) })
 			t.Run("breaker", func(t *testing.T) { testBreaker(t, s) })
+			t.Run("ejection", func(t *testing.T) { testEjection(t, s) })
+			t.Run("limit", func(t *testing.T) { testLimit(t, s) })
 			t.Run("trace", func(t *testing.T) { testTrace(t, s) })
 			t.Run("loopback", func(t *testing.T) { testLoopback(t, s) })
 		})
@@ -127,13 +132,59 @@ func testBreaker(t *testing.T, s stack) {
 		open := false
 		for range calls {
 			_, err := c.send(c.conn, http.MethodPost)
-			open = open || errors.Is(err, circuitbreaker.ErrOpen)
+			_, ours := errors.AsType[*breaker.OpenError](err)
+			open = open || ours || errors.Is(err, circuitbreaker.ErrOpen)
 		}
 		require.Equal(t, s.breaks, open)
 		if s.breaks {
 			require.Less(t, len(script.bodies), calls)
 		} else {
 			require.GreaterOrEqual(t, len(script.bodies), calls)
+		}
+	})
+}
+
+// testEjection uploads to three servers of which one always fails: whoever
+// leaves such an endpoint out stops calling it after a few failures.
+func testEjection(t *testing.T, s stack) {
+	if !s.balances {
+		require.False(t, s.ejects, "there is nothing to choose from")
+		return
+	}
+	t.Parallel()
+	const calls, few = 75, 7
+	to := newServers(t)
+	to.failing.Store(true)
+	c := newCaller(t, s.wrap(t, to.fleet), s.hosts(to.fleet))
+	for range calls {
+		_, err := c.send(c.conn, http.MethodPost)
+		require.NoError(t, err)
+	}
+	require.Equal(t, s.ejects, to.requests[0].Load() <= few, "%d requests to the server that fails", to.requests[0].Load())
+}
+
+// testLimit makes one call more at once than there are places.
+func testLimit(t *testing.T, s stack) {
+	through(t, s, []int{0}, func(t *testing.T, c *caller, script *scripted) {
+		ctx, cancel := context.WithTimeout(c.conn, time.Second)
+		defer cancel()
+		var refused atomic.Int64
+		var wg sync.WaitGroup
+		for range placesInFlight + 1 {
+			own := newCaller(t, c.rt, s.hosts(nullFleet()))
+			wg.Go(func() {
+				_, err := own.send(ctx, http.MethodPost)
+				if _, ok := errors.AsType[*breaker.LimitError](err); ok {
+					refused.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if s.limits {
+			require.EqualValues(t, 1, refused.Load())
+			require.Len(t, script.bodies, placesInFlight)
+		} else {
+			require.Len(t, script.bodies, placesInFlight+1)
 		}
 	})
 }
