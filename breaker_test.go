@@ -1,13 +1,8 @@
 package tulle_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -20,24 +15,6 @@ import (
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/tulletest"
 )
-
-// incidents collects what a listener is told.
-type incidents struct {
-	mu  sync.Mutex
-	all []breaker.Event
-}
-
-func (i *incidents) add(e breaker.Event) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.all = append(i.all, e)
-}
-
-func (i *incidents) told() []breaker.Event {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return append([]breaker.Event(nil), i.all...)
-}
 
 // The breaker of a service opens when half of the calls fail, refuses with an
 // error that tells when to come back, and closes when trials succeed. Who
@@ -91,44 +68,6 @@ func TestBreakerOfAService(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Without a listener the log has a line at WARN when a breaker opens.
-func TestBreakerWithoutAListenerIsLogged(t *testing.T) {
-	inBubble(t, func(w *world) {
-		addrs, all := w.fleet(1)
-		c := one(addrs...)
-		c.Policies.Breaker = &breaker.Policy{Consecutive: 3}
-		var log syncBuffer
-		m := w.mesh(c, tulle.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		all[0].status.Store(503)
-		w.calls(m, 50)
-		assert.Equal(w, 1, strings.Count(log.String(), `level=WARN msg="breaker open" service=reviews`), log.String())
-	})
-}
-
-// A listener that hangs holds up neither calls nor Shutdown for longer than
-// that is given.
-func TestAListenerThatHangsHarmsNobody(t *testing.T) {
-	inBubble(t, func(w *world) {
-		addrs, all := w.fleet(1)
-		c := one(addrs...)
-		c.Policies.Breaker = &breaker.Policy{Consecutive: 3, OpenFor: time.Second}
-		hang := make(chan struct{})
-		m := w.mesh(c, tulle.WithHooks(tulle.Hooks{BreakerChanged: func(breaker.Event) { <-hang }}))
-		for range 3 {
-			all[0].status.Store(503)
-			w.calls(m, 10)
-			time.Sleep(2 * time.Second)
-			all[0].status.Store(200)
-			require.Zero(w, w.calls(m, 10))
-		}
-		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
-		defer cancel()
-		require.ErrorIs(w, m.Shutdown(ctx), context.DeadlineExceeded)
-		close(hang)
-		require.NoError(w, m.Shutdown(w.Context()))
-	})
 }
 
 // Under Observe every call goes through, and it is told what would have been
@@ -217,77 +156,6 @@ func TestBreakersOfEndpointsKeepToTheCap(t *testing.T) {
 	})
 }
 
-// No more attempts are under way than the limit says, up to the end of their
-// bodies; others wait in line or are refused.
-func TestLimit(t *testing.T) {
-	for name, row := range map[string]struct {
-		limit          *breaker.Limit
-		good, inFlight int
-	}{
-		"refused":  {&breaker.Limit{InFlight: 3}, 3, 3},
-		"waiting":  {&breaker.Limit{InFlight: 3, Waiting: 4}, 7, 3},
-		"observed": {&breaker.Limit{Mode: outcome.Observe, InFlight: 3}, 10, 10},
-		"without":  {nil, 10, 10},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				w.serve("10.0.0.1:80", tulletest.Step{Body: "slow", BodyDelay: time.Second})
-				c := one("10.0.0.1:80")
-				c.Policies.Limit = row.limit
-				m := w.mesh(c)
-				var mu sync.Mutex
-				good := 0
-				var wg sync.WaitGroup
-				for range 10 {
-					wg.Go(func() {
-						_, err := get(w.Context(), m, "http://reviews/")
-						mu.Lock()
-						defer mu.Unlock()
-						if err == nil {
-							good++
-						} else {
-							assert.Equal(w, outcome.LimitReached, asError(w, err).Reason)
-						}
-					})
-				}
-				synctest.Wait()
-				assert.EqualValues(w, row.inFlight, service(w, m, "reviews").Endpoints[0].InFlight)
-				wg.Wait()
-				assert.Equal(w, row.good, good)
-				if row.limit != nil {
-					l := service(w, m, "reviews").Limits[0]
-					assert.Zero(w, l.InFlight)
-					assert.Zero(w, l.Waiting)
-				}
-			})
-		})
-	}
-}
-
-// A call whose time is over while it waits for a place says so.
-func TestTimeIsOverInTheLine(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Delay: time.Minute})
-		c := one("10.0.0.1:80")
-		c.Policies.Limit = &breaker.Limit{InFlight: 1, Waiting: 10}
-		m := w.mesh(c)
-		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = get(w.Context(), m, "http://reviews/") })
-		synctest.Wait()
-		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
-		defer cancel()
-		_, err := get(ctx, m, "http://reviews/")
-		require.Equal(w, outcome.LimitReached, asError(w, err).Reason)
-		require.ErrorIs(w, err, context.DeadlineExceeded)
-		gone, leave := context.WithCancel(w.Context())
-		time.AfterFunc(time.Second, leave)
-		_, err = get(gone, m, "http://reviews/")
-		require.Equal(w, outcome.Cancelled, asError(w, err).Reason)
-		wg.Wait()
-		require.Zero(w, service(w, m, "reviews").Limits[0].InFlight)
-	})
-}
-
 // Routes with the same policy share the breaker of the service, one with
 // another has its own.
 func TestBreakersAreSharedByPolicy(t *testing.T) {
@@ -312,4 +180,11 @@ func TestBreakersAreSharedByPolicy(t *testing.T) {
 		_, err = get(w.Context(), m, "http://reviews/same")
 		require.Equal(w, outcome.BreakerOpen, asError(w, err).Reason)
 	})
+}
+
+// A call that is over before it could be slow makes the policy a fault.
+func TestASlowCallBeyondTheTimeoutIsAFault(t *testing.T) {
+	c := one("10.0.0.1:80")
+	c.Policies = tulle.Policies{Timeout: time.Second, Breaker: &breaker.Policy{SlowCall: 2 * time.Second}}
+	assert.Error(t, c.Validate())
 }

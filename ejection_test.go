@@ -2,6 +2,7 @@ package tulle_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,11 +17,10 @@ import (
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/outcome"
-	"github.com/tulle-mesh/tulle/retry"
-	"github.com/tulle-mesh/tulle/tulletest"
 )
 
 // faulty is an endpoint that works or not, as the test says.
@@ -171,156 +171,6 @@ func TestOutliersObserved(t *testing.T) {
 	})
 }
 
-// A trial is made by a call that can be repeated elsewhere, if one comes.
-func TestTrialsAreMadeByCallsThatCanBeRepeated(t *testing.T) {
-	inBubble(t, func(w *world) {
-		addrs, all := w.fleet(2)
-		c := fair(one(addrs...))
-		c.Policies = tulle.Policies{Outliers: &health.Outliers{}, Retry: &retry.Policy{}}
-		m := w.mesh(c)
-		all[0].status.Store(503)
-		require.Zero(w, w.calls(m, 30), "what failed is repeated")
-		due := func() time.Time { return service(w, m, "reviews").Endpoints[0].Holds[0].Due }
-		time.Sleep(time.Until(due()))
-		served := all[0].served.Load()
-		post := func() { _, _ = do(w.Context(), m, "POST", "http://reviews/", ""); synctest.Wait() }
-		for range 10 {
-			post()
-		}
-		require.Equal(w, served, all[0].served.Load(), "no POST is risked")
-		require.Zero(w, w.calls(m, 10))
-		require.Equal(w, served+1, all[0].served.Load(), "a GET is, and is repeated")
-		time.Sleep(time.Until(due().Add(time.Second)))
-		post()
-		require.Equal(w, served+2, all[0].served.Load(), "a POST is where no GET came in time")
-	})
-}
-
-// A call that has nothing to pick, since all of its subset is left out, makes
-// the trial as soon as that is due.
-func TestACallThatWaitsMakesTheTrial(t *testing.T) {
-	inBubble(t, func(w *world) {
-		addrs, all := w.fleet(2)
-		src := newSource()
-		src.set(endpoint.Info{Addr: addrs[0], Labels: map[string]string{"v": "1"}}, endpoint.Info{Addr: addrs[1]})
-		c := fair(from(src))
-		c.Policies.Outliers = &health.Outliers{}
-		c.Services[0].Spread.Panic = -1
-		c.Services[0].Subsets = []tulle.Subset{{Name: "v1", Labels: map[string]string{"v": "1"}}}
-		c.Routes = []tulle.Route{{Name: "v1", Match: prefix("/v1"), Split: to(tulle.Destination{Service: "reviews", Subset: "v1"})}}
-		m := w.mesh(c)
-		all[0].status.Store(500)
-		w.calls(m, 20)
-		all[0].status.Store(200)
-		due := service(w, m, "reviews").Endpoints[0].Holds[0].Due
-		require.Equal(w, 200, w.get(m, "http://reviews/v1").status)
-		assert.WithinDuration(w, due, time.Now(), 20*time.Millisecond)
-	})
-}
-
-// An endpoint that says that it is leaving gets no more calls, is used where
-// there is no other, and is tried again when it should be gone.
-func TestLeavingIsHonouredAtOnce(t *testing.T) {
-	inBubble(t, func(w *world) {
-		addrs, _ := w.fleet(2)
-		var leaving atomic.Bool
-		var served atomic.Int64
-		w.net.Serve(w.T, "10.0.0.9:80", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-			served.Add(1)
-			if leaving.Load() {
-				rw.Header().Set(endpoint.LoadReportHeader, string(endpoint.LoadReport{Leaving: true}.AppendText(nil)))
-			}
-		}))
-		src := newSource()
-		src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]}, endpoint.Info{Addr: "10.0.0.9:80"})
-		m := w.mesh(fair(from(src)))
-		w.calls(m, 30)
-		require.EqualValues(w, 10, served.Load())
-		leaving.Store(true)
-		w.calls(m, 30)
-		require.EqualValues(w, 11, served.Load(), "one more call, which learnt it")
-		e := endpointAt(w, service(w, m, "reviews"), "10.0.0.9:80")
-		require.Equal(w, []endpoint.Hold{endpoint.Leaving}, holds(e))
-
-		src.set(endpoint.Info{Addr: "10.0.0.9:80"})
-		synctest.Wait()
-		require.Zero(w, w.calls(m, 10), "it serves while there is no other")
-		src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]}, endpoint.Info{Addr: "10.0.0.9:80"})
-		synctest.Wait()
-		leaving.Store(false)
-		time.Sleep(30 * time.Second)
-		w.calls(m, 30)
-		require.Empty(w, endpointAt(w, service(w, m, "reviews"), "10.0.0.9:80").Holds, "another process has its address")
-	})
-}
-
-// What an external service says of itself is not believed.
-func TestLeavingOfExternalServicesIsIgnored(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.serve("10.0.0.1:80", tulletest.Step{Header: http.Header{
-			endpoint.LoadReportHeader: {string(endpoint.LoadReport{Leaving: true}.AppendText(nil))},
-		}})
-		c := one("10.0.0.1:80")
-		c.Services[0].External = true
-		m := w.mesh(c)
-		w.calls(m, 3)
-		require.Empty(w, service(w, m, "reviews").Endpoints[0].Holds)
-	})
-}
-
-// A probe that fails leaves the endpoint out before calls find out.
-func TestProbesLeaveOutWhatFailsThem(t *testing.T) {
-	inBubble(t, func(w *world) {
-		sick := new(atomic.Bool)
-		var served atomic.Int64
-		serve := func(addr string, sick *atomic.Bool) {
-			w.net.Serve(w.T, addr, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				switch {
-				case r.URL.Path != "/healthz":
-					if sick != nil {
-						served.Add(1)
-					}
-				case sick != nil && sick.Load():
-					rw.WriteHeader(503)
-				}
-			}))
-		}
-		serve("10.0.0.1:80", sick)
-		serve("10.0.0.2:80", nil)
-		serve("10.0.0.3:80", nil)
-		c := fair(one("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"))
-		c.Policies.Probe = &health.Probe{Path: "/healthz", Interval: time.Second}
-		m := w.mesh(c)
-		time.Sleep(2 * time.Second)
-		w.calls(m, 30)
-		require.EqualValues(w, 10, served.Load())
-		require.Zero(w, service(w, m, "reviews").Endpoints[0].Started-10, "probes are not counted as calls")
-		sick.Store(true)
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		e := service(w, m, "reviews").Endpoints[0]
-		require.Equal(w, []endpoint.Hold{endpoint.Unhealthy}, holds(e))
-		require.Contains(w, e.Holds[0].Reason, "503")
-		w.calls(m, 30)
-		require.EqualValues(w, 10, served.Load())
-		sick.Store(false)
-		time.Sleep(3 * time.Second)
-		w.calls(m, 30)
-		require.EqualValues(w, 20, served.Load())
-
-		c.Policies.Probe = &health.Probe{Path: "/healthz", Interval: time.Second, Mode: outcome.Observe}
-		sick.Store(true)
-		require.NoError(w, m.Apply(c))
-		time.Sleep(5 * time.Second)
-		w.calls(m, 30)
-		require.EqualValues(w, 30, served.Load(), "observed only")
-		require.NotZero(w, service(w, m, "reviews").Endpoints[0].Probe.Failures)
-		c.Policies.Probe = nil
-		require.NoError(w, m.Apply(c))
-		require.Nil(w, service(w, m, "reviews").Endpoints[0].Probe)
-	})
-}
-
 // A policy that goes takes its holds with it; an equal one keeps them.
 func TestApplyKeepsOrLiftsHolds(t *testing.T) {
 	inBubble(t, func(w *world) {
@@ -376,5 +226,101 @@ func TestEjectionsAreLogged(t *testing.T) {
 		text := log.String()
 		assert.Equal(w, 1, bytes.Count([]byte(text), []byte(`msg="endpoint left out" service=reviews endpoint=10.0.0.1:80 hold=ejected reason="5 consecutive 5xx"`)), text)
 		assert.Equal(w, 1, bytes.Count([]byte(text), []byte(`msg="endpoint back" service=reviews endpoint=10.0.0.1:80`)), text)
+	})
+}
+
+// What Outliers would leave out under Observe takes no place from the
+// endpoint breakers that do.
+func TestObservedOutliersTakeNoPlace(t *testing.T) {
+	for name, o := range map[string]*health.Outliers{"without": nil, "observed": {Mode: outcome.Observe, Consecutive5xx: 3}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				addrs, all := w.fleet(3)
+				c := fair(one(addrs...))
+				c.Policies.Outliers = o
+				// The first fails with 500 in turn: outliers see it, breakers do not.
+				c.Policies.EndpointBreaker = &breaker.Policy{Consecutive: 10, FailureRate: -1, OpenFor: time.Hour}
+				m := w.mesh(c)
+				all[0].status.Store(500)
+				w.calls(m, 3*4)
+				all[0].status.Store(200)
+				all[1].status.Store(500)
+				w.calls(m, 3*12)
+				assert.Equal(w, []endpoint.Hold{endpoint.BreakerOpen}, holds(service(w, m, "reviews").Endpoints[1]))
+			})
+		})
+	}
+}
+
+// The last endpoint that can be used is not left out for its results.
+func TestTheLastUsableIsNeverEjected(t *testing.T) {
+	for name, p := range map[string]float64{"panic": 0, "no panic": -1} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				addrs, all := w.fleet(3)
+				src := newSource()
+				src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1], NotReady: true}, endpoint.Info{Addr: addrs[2], NotReady: true})
+				c := fair(from(src))
+				c.Services[0].Spread.Panic = p
+				c.Policies.Outliers = &health.Outliers{}
+				m := w.mesh(c)
+				all[0].status.Store(500)
+				w.calls(m, 6)
+				assert.Empty(w, holds(service(w, m, "reviews").Endpoints[0]))
+			})
+		})
+	}
+}
+
+// The cap holds also after the others have gone.
+func TestTheCapHoldsWhenOthersGo(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(10)
+		src := newSource()
+		var infos []endpoint.Info
+		for _, a := range addrs {
+			infos = append(infos, endpoint.Info{Addr: a})
+		}
+		src.set(infos...)
+		c := fair(from(src))
+		c.Services[0].Spread.Panic = -1
+		c.Policies.Outliers = &health.Outliers{BaseEjectionTime: time.Hour}
+		m := w.mesh(c)
+		for i := range 3 {
+			all[i].status.Store(500)
+		}
+		w.calls(m, 100)
+		for i := range 3 {
+			all[i].status.Store(200)
+		}
+		src.set(infos[:3]...)
+		synctest.Wait()
+		n := 0
+		for _, e := range service(w, m, "reviews").Endpoints {
+			n += len(e.Holds)
+		}
+		assert.LessOrEqual(w, n, 1, "of three")
+		ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+		defer cancel()
+		_, err := get(ctx, m, "http://reviews/")
+		assert.NoError(w, err)
+	})
+}
+
+// A policy that says what was the default anyway is an equal one.
+func TestDefaultsSpeltOutRestartNothing(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		c := fair(one(addrs...))
+		c.Policies.Outliers = &health.Outliers{}
+		c.Policies.EndpointBreaker = &breaker.Policy{Consecutive: 3}
+		m := w.mesh(c)
+		all[0].status.Store(500)
+		w.calls(m, 30)
+		require.NotEmpty(w, holds(service(w, m, "reviews").Endpoints[0]))
+		o, b := health.Outliers{}.Effective(), breaker.Policy{Consecutive: 3}.Effective()
+		c.Policies.Outliers, c.Policies.EndpointBreaker = &o, &b
+		require.NoError(w, m.Apply(c))
+		assert.NotEmpty(w, holds(service(w, m, "reviews").Endpoints[0]))
 	})
 }

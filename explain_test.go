@@ -4,11 +4,13 @@ import (
 	"net/http"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/routing"
@@ -105,4 +107,27 @@ func TestExplainCountsNothing(t *testing.T) {
 		assert.Equal(w, before.Services[0].Calls, after.Services[0].Calls)
 		assert.Equal(w, before.Services[0].Endpoints, after.Services[0].Endpoints)
 	})
+}
+
+// What Explain says would become of a request is what becomes of it.
+func TestExplainKnowsThatATrialIsDue(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(1)
+		c := one(addrs...)
+		c.Policies.Breaker = &breaker.Policy{Consecutive: 3}
+		m := w.mesh(c)
+		all[0].status.Store(500)
+		w.calls(m, 3)
+		all[0].status.Store(200)
+		time.Sleep(time.Minute)
+		req := httpGet(w, "http://reviews/")
+		assert.Empty(w, m.Explain(req).Destinations[0].Why)
+		require.Equal(w, 200, w.get(m, "http://reviews/").status)
+	})
+}
+
+func httpGet(w *world, url string) *http.Request {
+	req, err := http.NewRequestWithContext(w.Context(), "GET", url, nil)
+	require.NoError(w, err)
+	return req
 }

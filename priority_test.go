@@ -9,6 +9,7 @@ import (
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/tulletest"
@@ -83,4 +84,21 @@ func TestRetriesLeaveThePriorityUnlessStrict(t *testing.T) {
 			assert.Equal(w, strict, next.Count() == 0)
 		})
 	}
+}
+
+// One endpoint of a priority that is left out does not open the next priority.
+func TestAnEjectionDoesNotLeaveThePriority(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		src := newSource()
+		src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]}, endpoint.Info{Addr: addrs[2], Priority: 1})
+		c := fair(from(src))
+		c.Services[0].Spread.Strict = true
+		c.Policies.Outliers = &health.Outliers{}
+		m := w.mesh(c)
+		synctest.Wait()
+		all[0].status.Store(500)
+		w.calls(m, 20)
+		require.Zero(w, all[2].served.Load())
+	})
 }

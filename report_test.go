@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/breaker"
+	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -139,5 +140,43 @@ func TestReportOfUnknownHosts(t *testing.T) {
 		assert.Equal(w, "unknown hosts: refuseUnknownHosts would have had to refuse 4, of which 2 succeeded", m.Report().String())
 		require.NoError(w, m.Apply(tulle.Config{}))
 		assert.Nil(w, m.Report().UnknownHosts)
+	})
+}
+
+// What is reported since the mesh was made is not lost with an endpoint.
+func TestReportKeepsWhatWasCounted(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		src := newSource()
+		src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]}, endpoint.Info{Addr: addrs[2]})
+		c := fair(from(src))
+		c.Policies.Outliers = &health.Outliers{Mode: outcome.Observe}
+		m := w.mesh(c)
+		all[0].status.Store(500)
+		w.calls(m, 60)
+		was := policyReport(w, m, "outliers").Would
+		require.NotZero(w, was)
+		src.set(endpoint.Info{Addr: addrs[1]}, endpoint.Info{Addr: addrs[2]})
+		synctest.Wait()
+		assert.GreaterOrEqual(w, policyReport(w, m, "outliers").Would, was)
+	})
+}
+
+// Under Observe, a call over the limit whose body breaks has not
+// succeeded.
+func TestLimitReportTakesBackWhatBrokeOff(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Body: "some words", BodyDelay: time.Second, Fault: tulletest.ResetBody})
+		c := one("10.0.0.1:80")
+		c.Policies.Limit = &breaker.Limit{Mode: outcome.Observe, InFlight: 1}
+		m := w.mesh(c)
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() { _, err := get(w.Context(), m, "http://reviews/"); assert.Error(w, err) })
+		}
+		wg.Wait()
+		r := policyReport(w, m, "limit")
+		require.NotZero(w, r.Would)
+		assert.Zero(w, r.Succeeded)
 	})
 }

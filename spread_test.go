@@ -8,9 +8,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/health"
+	"github.com/tulle-mesh/tulle/outcome"
 )
 
 // Calls stay in the zone of their process as long as that can carry them,
@@ -103,6 +106,34 @@ func TestSlowStartOfNewcomers(t *testing.T) {
 			before := all[2].served.Load()
 			w.calls(m, 300)
 			assert.EqualValues(w, 100, all[2].served.Load()-before)
+		})
+	}
+}
+
+// Whatever may leave endpoints out, a newcomer has its share at once: it was
+// never away.
+func TestPoliciesMakeNoRampForNewcomers(t *testing.T) {
+	for name, p := range map[string]tulle.Policies{
+		"without":         {},
+		"outliers":        {Outliers: &health.Outliers{Mode: outcome.Observe}},
+		"endpointBreaker": {EndpointBreaker: &breaker.Policy{Mode: outcome.Observe}},
+		"enforced":        {Outliers: &health.Outliers{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				addrs, all := w.fleet(3)
+				src := newSource()
+				src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]})
+				c := fair(from(src))
+				c.Policies = p
+				m := w.mesh(c)
+				w.calls(m, 10)
+				time.Sleep(time.Minute)
+				src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]}, endpoint.Info{Addr: addrs[2]})
+				synctest.Wait()
+				w.calls(m, 300)
+				assert.InDelta(w, 100, all[2].served.Load(), 5)
+			})
 		})
 	}
 }

@@ -1,0 +1,131 @@
+package tulle_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/health"
+)
+
+// Shutdown is over when its context is, whatever a probe does.
+func TestShutdownDoesNotWaitForAProbe(t *testing.T) {
+	inBubble(t, func(w *world) {
+		release := make(chan struct{})
+		c := one("10.0.0.1:80")
+		c.Policies.Probe = &health.Probe{}
+		m := w.mesh(c, tulle.WithDialer(func(context.Context, string, string) (net.Conn, error) {
+			<-release
+			return nil, net.ErrClosed
+		}))
+		time.AfterFunc(time.Hour, func() { close(release) })
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		err := m.Shutdown(ctx)
+		assert.ErrorIs(w, err, context.DeadlineExceeded)
+		assert.Equal(w, time.Second, time.Since(begin))
+		time.Sleep(time.Hour)
+	})
+}
+
+// The connections of probes are closed with the service.
+func TestConnectionsOfProbesAreClosed(t *testing.T) {
+	for _, protocol := range []tulle.Protocol{tulle.HTTP1, tulle.H2C} {
+		t.Run(protocol.String(), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.fleet(1)
+				w.net.Serve(w.T, "10.0.0.1:9000", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(500 * time.Millisecond) }))
+				c := one("10.0.0.1:80")
+				c.Services[0].Protocol = protocol
+				c.Policies.Probe = &health.Probe{Path: "/healthz", Port: 9000, Interval: time.Second}
+				m := w.mesh(c)
+				time.Sleep(3 * time.Second)
+				for range 40 { // in the middle of one
+					if service(w, m, "reviews").Endpoints[0].Probe.Probes > 0 {
+						break
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				for begun := service(w, m, "reviews").Endpoints[0].Probe.Probes; service(w, m, "reviews").Endpoints[0].Probe.Probes == begun; {
+					time.Sleep(10 * time.Millisecond)
+				}
+				time.Sleep(600 * time.Millisecond)
+				require.NotZero(w, w.net.Open("10.0.0.1:9000"))
+				require.NoError(w, m.Apply(tulle.Config{}))
+				time.Sleep(5 * time.Second)
+				assert.Zero(w, w.net.Open("10.0.0.1:9000"))
+			})
+		})
+	}
+}
+
+// Nothing is probed of a service that is gone, also when discovery had
+// something new just before.
+func TestAServiceThatIsGoneIsNotProbed(t *testing.T) {
+	inBubble(t, func(w *world) {
+		late := 0
+		for range 20 {
+			var gone, probed atomic.Bool
+			src := newSource()
+			src.set(endpoint.Info{Addr: "10.0.0.1:80"})
+			c := from(src)
+			c.Policies.Probe = &health.Probe{Interval: time.Second}
+			h := &slowHandler{slog.DiscardHandler, make(chan struct{}), make(chan struct{})}
+			m := w.mesh(c, tulle.WithLogger(slog.New(enabled{h})), tulle.WithDialer(func(context.Context, string, string) (net.Conn, error) {
+				if gone.Load() {
+					probed.Store(true)
+				}
+				return nil, net.ErrClosed
+			}))
+			synctest.Wait()
+			src.set(endpoint.Info{Addr: "10.0.0.1:80"}, endpoint.Info{Addr: "no address"})
+			<-h.entered // the service's goroutine writes to the log
+			src.set(endpoint.Info{Addr: "10.0.0.1:80"}, endpoint.Info{Addr: "10.0.0.2:80"})
+			synctest.Wait()
+			require.NoError(w, m.Apply(tulle.Config{}))
+			h.release <- struct{}{}
+			time.Sleep(5 * time.Second)
+			gone.Store(true)
+			time.Sleep(30 * time.Second)
+			if probed.Load() {
+				late++
+			}
+			require.NoError(w, m.Shutdown(w.Context()))
+		}
+		assert.Zero(w, late, "of 20 services that are gone")
+	})
+}
+
+// slowHandler is a log that takes its time.
+type slowHandler struct {
+	slog.Handler
+	entered chan struct{}
+	release chan struct{}
+}
+
+func (h *slowHandler) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "addr" { // an info that is not valid
+			h.entered <- struct{}{}
+			<-h.release
+		}
+		return true
+	})
+	return nil
+}
+
+type enabled struct{ *slowHandler }
+
+func (enabled) Enabled(context.Context, slog.Level) bool { return true }
