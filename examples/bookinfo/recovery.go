@@ -62,24 +62,6 @@ func (f *fleet) until(ctx context.Context, what string, is func(serviceView) boo
 	}
 }
 
-// untilKnownFor waits until the mesh of reviews v3 has known the endpoints of
-// ratings for so long, if it leaves out endpoints at all.
-func (f *fleet) untilKnownFor(ctx context.Context, d time.Duration) error {
-	if f.rules.outliers == nil {
-		return nil
-	}
-	ratings, err := f.ratings(ctx)
-	if err != nil {
-		return err
-	}
-	for _, e := range ratings.Endpoints {
-		if err := waitUntil(ctx, e.Known.Add(d)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // untilDue waits until calls may try all endpoints of ratings that are left
 // out.
 func (f *fleet) untilDue(ctx context.Context) error {

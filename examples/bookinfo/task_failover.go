@@ -42,10 +42,6 @@ func failoverTask() task {
 	back.rules = with(long)
 	back.expect, back.besides = map[string]float64{"zone b": 1}, map[string]int{"zone a": 100}
 	back.trouble = func(ctx context.Context, f *fleet) (func(context.Context) error, error) {
-		// What is itself new in zone b takes no more than its part.
-		if err := f.untilKnownFor(ctx, long); err != nil {
-			return done, err
-		}
 		return done, f.outAndBack(ctx, near(f), f.strike(near(f)))
 	}
 	steps := []step{whole, half, gone, back}
