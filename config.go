@@ -26,6 +26,9 @@ type Config struct {
 	// RefuseUnknownHosts, when present, refuses calls to hosts that neither
 	// a service nor a route knows. Absent, they pass through untouched.
 	RefuseUnknownHosts *RefuseUnknownHosts
+	// Inbound applies to requests that come to the process, see
+	// Mesh.Handler.
+	Inbound Inbound
 	// Region and Zone say where this process runs, in the words that
 	// discovery uses for endpoints. They matter to Service.Spread only.
 	Region, Zone string

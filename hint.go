@@ -35,3 +35,50 @@ func hintOf(ctx context.Context, n int, mirrored bool, now time.Time) string {
 	}
 	return strings.TrimPrefix(string(b), ", ")
 }
+
+// hintedDeadline returns how long the caller of a request will still wait, if
+// it told. ok is false for a field that cannot be read; it then says nothing,
+// as RFC 9651 has it.
+func hintedDeadline(values []string) (left time.Duration, told, ok bool) {
+	for _, value := range values {
+		for more := true; more; {
+			var member string
+			member, value, more = cutMember(value)
+			name, v, has := strings.Cut(strings.Trim(member, " \t"), "=")
+			if name == "" || !isToken(name) && !strings.Contains(name, ";") {
+				return 0, false, false
+			}
+			if name != "d" {
+				continue
+			}
+			v, _, _ = strings.Cut(v, ";")
+			// "An Integer can have a range of -999,999,999,999,999 to
+			// 999,999,999,999,999 inclusive" - RFC 9651, 3.3.1
+			ms, err := strconv.ParseInt(v, 10, 64)
+			if !has || err != nil || len(strings.TrimPrefix(v, "-")) > 15 || v[0] == '+' {
+				return 0, false, false
+			}
+			left, told = time.Duration(min(max(ms, 0), int64(maxHinted/time.Millisecond)))*time.Millisecond, true
+		}
+	}
+	return left, told, true
+}
+
+// maxHinted is the longest deadline that makes a difference.
+const maxHinted = 24 * time.Hour
+
+// cutMember cuts a dictionary behind its first member.
+func cutMember(s string) (member, rest string, more bool) {
+	quoted := false
+	for i := range len(s) {
+		switch {
+		case quoted && s[i] == '\\':
+			continue
+		case s[i] == '"' && (i == 0 || s[i-1] != '\\'):
+			quoted = !quoted
+		case s[i] == ',' && !quoted:
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
+}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tulle-mesh/tulle/authn"
 	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/telemetry"
@@ -36,6 +37,19 @@ type Mesh struct {
 	// the latter that went well.
 	passed, refused, missed atomic.Uint64
 
+	// visits counts requests to handlers of the mesh, bodies those that were
+	// too long where that is only observed, stripped those from which a field
+	// was taken, badHints those whose hint could not be read.
+	visits             stats
+	bodies             spared
+	stripped, badHints atomic.Uint64
+	keySets            *authn.KeySets
+	// leaving is set once the process is to stop; quiet gets a word when no
+	// request is left then. serving counts calls of Serve.
+	leaving atomic.Bool
+	quiet   chan struct{}
+	serving atomic.Int64
+
 	closing atomic.Bool
 	// idle gets a word when a service has no active calls left while the
 	// mesh shuts down; shutting holds a word while one Shutdown waits for it.
@@ -60,6 +74,7 @@ func New(c Config, opts ...Option) (*Mesh, error) {
 		options: o, started: time.Now(), idle: make(chan struct{}, 1), shutting: make(chan struct{}, 1),
 		prober: health.NewProber(health.ProberOptions{Draw: o.draw}),
 		alerts: alerts{logger: o.logger, listen: o.hooks.BreakerChanged},
+		quiet:  make(chan struct{}, 1), keySets: authn.NewKeySets(o.logger),
 	}
 	if m.recorder, err = m.newRecorder(); err != nil {
 		return nil, err
@@ -107,6 +122,9 @@ func (m *Mesh) apply(c Config) (reports []func(), err error) {
 		drafts[c.Services[i].Name] = services[c.Services[i].Name].draft(c.Services[i].spec(&c))
 	}
 	next, err := compile(c, services, drafts, was)
+	if err == nil {
+		err = m.guard(next, was)
+	}
 	if err != nil {
 		for _, s := range added {
 			s.close()
@@ -133,6 +151,7 @@ func (m *Mesh) apply(c Config) (reports []func(), err error) {
 	}
 	m.dismissLocked(was, next)
 	if was != nil {
+		was.guards.retire(next.guards)
 		for key, c := range was.breakers {
 			if next.breakers[key] == nil {
 				c.retire()
@@ -240,7 +259,7 @@ func (m *Mesh) Shutdown(ctx context.Context) error {
 			err = waited
 		}
 	}
-	if waited := m.closeProber(ctx); err == nil {
+	if waited := m.closeHelpers(ctx); err == nil {
 		err = waited
 	}
 	m.unwatch()
@@ -250,12 +269,13 @@ func (m *Mesh) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// closeProber stops all probes and waits for those under way, which a dialer
-// may hold up.
-func (m *Mesh) closeProber(ctx context.Context) error {
+// closeHelpers stops probes and the fetching of keys, and waits for those
+// under way, which a dialer may hold up.
+func (m *Mesh) closeHelpers(ctx context.Context) error {
 	closed := make(chan struct{})
 	go func() {
 		m.prober.Close()
+		_ = m.keySets.Close()
 		close(closed)
 	}()
 	select {
@@ -264,6 +284,22 @@ func (m *Mesh) closeProber(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// guard makes the guards of a plan. It is the last that can fail.
+func (m *Mesh) guard(next, was *plan) (err error) {
+	var before *guards
+	if was != nil {
+		before = was.guards
+	}
+	if next.guards, err = m.newGuards(next.config.Inbound, before); err != nil {
+		next.guards.retire(before)
+		return fmt.Errorf("inbound: %w", err)
+	}
+	if m.leaving.Load() && next.guards.overload != nil {
+		next.guards.overload.SetLeaving(true)
+	}
+	return nil
 }
 
 // drain waits until no service has an active call.

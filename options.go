@@ -17,15 +17,17 @@ import (
 type Option interface{ apply(*options) }
 
 type options struct {
-	base       http.RoundTripper
-	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
-	logger     *slog.Logger
-	draw       func() uint64
-	hooks      Hooks
-	telemetry  telemetry.Options
-	middleware []Middleware
-	perAttempt []Middleware
-	faults     []error
+	base   http.RoundTripper
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	logger *slog.Logger
+	draw   func() uint64
+	hooks  Hooks
+	// errorWriter is nil for WriteError.
+	errorWriter func(http.ResponseWriter, *http.Request, *Error)
+	telemetry   telemetry.Options
+	middleware  []Middleware
+	perAttempt  []Middleware
+	faults      []error
 }
 
 type optionFunc func(*options)
@@ -114,6 +116,16 @@ func newOptions(opts []Option) (options, error) {
 		}
 	}
 	return o, errors.Join(o.faults...)
+}
+
+// writeError answers a request that the mesh refuses.
+func (o *options) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
+	if o.errorWriter == nil {
+		WriteError(w, r, e)
+		return
+	}
+	setRefusal(w.Header(), e)
+	o.errorWriter(w, r, e)
 }
 
 // check returns every fault of a Config, alone and with the options.

@@ -41,6 +41,8 @@ type plan struct {
 	breakers map[breakerKey]*circuit
 	limiters map[limiterKey]*breaker.Limiter
 	refuse   *RefuseUnknownHosts
+	// guards are for requests that come in.
+	guards *guards
 	// own has the destination of each service by its hosts.
 	own map[string]*destination
 	// made has destinations and their like already made for this plan.
@@ -446,6 +448,7 @@ func (c Config) clone() Config {
 		r.Policies = policies.of(r.Policies)
 	}
 	c.Policies = policies.of(c.Policies)
+	c.Inbound = deepCopy(c.Inbound)
 	c.RefuseUnknownHosts = clonePtr(c.RefuseUnknownHosts)
 	return c
 }

@@ -22,6 +22,8 @@ type Report struct {
 	At time.Time `json:"at"`
 	// UnknownHosts is of Config.RefuseUnknownHosts, nil unless that observes.
 	UnknownHosts *PolicyReport `json:"unknownHosts,omitempty"`
+	// Inbound are the policies for requests that come to the process.
+	Inbound []PolicyReport `json:"inbound,omitempty"`
 	// Services are those that have a policy under Observe, in order of their
 	// names.
 	Services []ServiceReport `json:"services,omitempty"`
@@ -68,6 +70,7 @@ func (m *Mesh) Report() Report {
 	if p.refuse != nil && p.refuse.Mode == outcome.Observe {
 		r.UnknownHosts = &PolicyReport{Policy: "refuseUnknownHosts", Verb: "refuse", Would: m.refused.Load(), Succeeded: m.missed.Load()}
 	}
+	r.Inbound = m.inboundReport(p.guards)
 	for name, s := range p.services {
 		if policies := s.report(p); len(policies) > 0 {
 			r.Services = append(r.Services, ServiceReport{name, policies})
@@ -183,6 +186,9 @@ func (r Report) String() string {
 	var lines []string
 	if r.UnknownHosts != nil {
 		lines = append(lines, "unknown hosts: "+r.UnknownHosts.String())
+	}
+	for _, p := range r.Inbound {
+		lines = append(lines, "inbound: "+p.String())
 	}
 	for _, s := range r.Services {
 		for _, p := range s.Policies {

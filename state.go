@@ -39,6 +39,8 @@ type State struct {
 	ShuttingDown bool `json:"shuttingDown,omitempty"`
 	// Unknown says what becomes of calls to hosts that nothing knows.
 	Unknown UnknownState `json:"unknownHosts"`
+	// Inbound is about requests that come to the process.
+	Inbound InboundState `json:"inbound"`
 	// Services are in order of their names, Routes in that of the
 	// configuration.
 	Services []ServiceState `json:"services"`
@@ -228,6 +230,7 @@ func (m *Mesh) State() State {
 		At: time.Now(), Started: m.started, Version: version(),
 		Applied: m.applied.Load(), AppliedAt: *m.lastApply.Load(), ShuttingDown: m.closing.Load(),
 		Unknown:  UnknownState{Policy: "pass", Passed: m.passed.Load(), Refused: m.refused.Load()},
+		Inbound:  m.inboundState(p.guards),
 		Services: make([]ServiceState, 0, len(p.config.Services)),
 	}
 	if p.refuse != nil {

@@ -27,6 +27,7 @@ func (c Config) Validate() error {
 	if r := c.RefuseUnknownHosts; r != nil && r.Mode > outcome.Observe {
 		f.add("refuseUnknownHosts.mode: %d is neither Enforce nor Observe", r.Mode)
 	}
+	c.Inbound.validate(f.at("inbound"))
 	c.validateServices(&f)
 	c.validateRoutes(&f)
 	return errors.Join(f.all()...)
