@@ -240,8 +240,13 @@ func (a *attempt) try(g *generation, now time.Time) bool {
 	if len(g.trials) == 0 || a.n > 1 || a.call.mirrored {
 		return false
 	}
-	for _, t := range g.next(now, a.call.repeatable()) {
-		if now.Before(t.due(now)) {
+	repeatable := a.call.repeatable()
+	for _, t := range g.next(now, repeatable) {
+		due := t.due(now)
+		if !repeatable {
+			due = due.Add(t.patience())
+		}
+		if now.Before(due) {
 			continue
 		}
 		if f, of, own, ok := t.claim(now); ok {
