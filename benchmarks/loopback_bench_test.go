@@ -40,8 +40,6 @@ type servers struct {
 	fleet
 	requests    [3]atomic.Int64
 	connections atomic.Int64
-	// failing makes the first server answer with 500.
-	failing atomic.Bool
 }
 
 // newServers starts the servers, with a transport that no other row has used.
@@ -52,9 +50,6 @@ func newServers(tb testing.TB) *servers {
 	for i := range s.requests {
 		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.requests[i].Add(1)
-			if i == 0 && s.failing.Load() {
-				w.WriteHeader(http.StatusInternalServerError)
-			}
 			_, _ = w.Write(payload)
 		}))
 		srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {

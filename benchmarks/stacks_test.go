@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tulle-mesh/tulle/breaker"
+	"github.com/tulle-mesh/tulle/tulletest"
 )
 
 // scripted is a transport that answers with the statuses in turn, with the
@@ -144,23 +145,36 @@ func testBreaker(t *testing.T, s stack) {
 	})
 }
 
-// testEjection uploads to three servers of which one always fails: whoever
-// leaves such an endpoint out stops calling it after a few failures.
+// testEjection uploads to three servers of which one fails from now on: whoever
+// leaves such an endpoint out stops calling it after a few failures. There are
+// as many successes before, so that no breaker opens.
 func testEjection(t *testing.T, s stack) {
 	if !s.balances {
 		require.False(t, s.ejects, "there is nothing to choose from")
 		return
 	}
-	t.Parallel()
-	const calls, few = 75, 7
-	to := newServers(t)
-	to.failing.Store(true)
-	c := newCaller(t, s.wrap(t, to.fleet), s.hosts(to.fleet))
-	for range calls {
-		_, err := c.send(c.conn, http.MethodPost)
-		require.NoError(t, err)
-	}
-	require.Equal(t, s.ejects, to.requests[0].Load() <= few, "%d requests to the server that fails", to.requests[0].Load())
+	const calls, few = 75, 8
+	synctest.Test(t, func(t *testing.T) {
+		to, network := nullFleet(), tulletest.NewNetwork()
+		failing, failed := false, 0
+		for i, addr := range to.addrs {
+			network.Serve(t, addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if i == 0 && failing {
+					failed++
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			}))
+		}
+		to.transport = &http.Transport{DialContext: network.DialContext}
+		c := newCaller(t, s.wrap(t, to), s.hosts(to))
+		for i := range 2 * calls {
+			failing = i >= calls
+			_, err := c.send(c.conn, http.MethodPost)
+			require.NoError(t, err)
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.Equal(t, s.ejects, failed <= few, "%d requests to the server that fails", failed)
+	})
 }
 
 // testLimit makes one call more at once than there are places.

@@ -35,61 +35,93 @@ type testCase struct {
 
 const bare = "bare"
 
+// tables are all that was measured: the cases of whole stacks, and the parts.
+type tables struct {
+	cases []*testCase
+	parts []*partTable
+}
+
 // parse reads lines such as
 //
 //	BenchmarkOverhead/case=get/stack=bare-2  1000  823.0 ns/op  560 B/op  4 allocs/op
+//	BenchmarkPick/case=10_serial/sort=random/part=tulle  1000  50.1 ns/op  0 B/op  0 allocs/op
 //
-// and passes over all that are no results of this form.
-func parse(r io.Reader) ([]*testCase, error) {
-	var cases []*testCase
-	byName := map[string]*testCase{}
+// and passes over all that are no results of these forms.
+func parse(r io.Reader) (*tables, error) {
+	t := &tables{}
+	cases, parts := map[string]*testCase{}, map[string]*partTable{}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		name, stack, cost, ok := result(lines.Text())
+		path, procs, cost, ok := result(lines.Text())
 		if !ok {
 			continue
 		}
-		c := byName[name]
-		if c == nil {
-			c = &testCase{name: name, cost: map[string]*figures{}}
-			byName[name] = c
-			cases = append(cases, c)
+		if name, stack, ok := cut(path, "/stack="); ok {
+			name = strings.Replace(name, "/case=", " ", 1) + ", GOMAXPROCS=" + procs
+			c := cases[name]
+			if c == nil {
+				c = &testCase{name: name, cost: map[string]*figures{}}
+				cases[name] = c
+				t.cases = append(t.cases, c)
+			}
+			c.add(stack, cost)
+		} else if name, part, ok := cut(path, "/part="); ok {
+			name, sort, _ := strings.Cut(name, "/sort=")
+			name, column, _ := strings.Cut(name, "/case=")
+			p := parts[name]
+			if p == nil {
+				p = newPartTable(name)
+				parts[name] = p
+				t.parts = append(t.parts, p)
+			}
+			p.add(partRow{words(sort), words(part)}, words(column)+", GOMAXPROCS="+procs, cost)
 		}
-		if c.cost[stack] == nil {
-			c.cost[stack] = &figures{}
-			c.stacks = append(c.stacks, stack)
-		}
-		c.cost[stack].least(cost)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
 	}
-	if len(cases) == 0 {
+	if len(t.cases)+len(t.parts) == 0 {
 		return nil, errors.New("no results in the input")
 	}
-	for _, c := range cases {
+	for _, c := range t.cases {
 		if c.cost[bare] == nil {
 			return nil, fmt.Errorf("%s: no result of stack=%s to compare with", c.name, bare)
 		}
 	}
-	return cases, nil
+	return t, nil
 }
 
+func (c *testCase) add(stack string, cost figures) {
+	if c.cost[stack] == nil {
+		c.cost[stack] = &figures{}
+		c.stacks = append(c.stacks, stack)
+	}
+	c.cost[stack].least(cost)
+}
+
+// cut is strings.Cut where something is left after sep.
+func cut(path, sep string) (before, after string, ok bool) {
+	before, after, ok = strings.Cut(path, sep)
+	return before, after, ok && after != ""
+}
+
+// words undoes what package testing does to spaces.
+func words(s string) string { return strings.ReplaceAll(s, "_", " ") }
+
 // result reads one line.
-func result(line string) (name, stack string, f figures, ok bool) {
+func result(line string) (path, procs string, f figures, ok bool) {
 	fields := strings.Fields(line)
 	if len(fields) < 4 || len(fields)%2 != 0 {
 		return "", "", f, false
 	}
 	path, isBenchmark := strings.CutPrefix(fields[0], "Benchmark")
-	name, stack, hasStack := strings.Cut(path, "/stack=")
-	if !isBenchmark || !hasStack || stack == "" {
+	if !isBenchmark {
 		return "", "", f, false
 	}
-	procs := "1"
-	if i := strings.LastIndexByte(stack, '-'); i > 0 {
-		if _, err := strconv.Atoi(stack[i+1:]); err == nil {
-			stack, procs = stack[:i], stack[i+1:]
+	procs = "1"
+	if i := strings.LastIndexByte(path, '-'); i > 0 {
+		if _, err := strconv.Atoi(path[i+1:]); err == nil {
+			path, procs = path[:i], path[i+1:]
 		}
 	}
 	for i := 2; i < len(fields); i += 2 {
@@ -106,14 +138,14 @@ func result(line string) (name, stack string, f figures, ok bool) {
 			f.allocs = v
 		}
 	}
-	return strings.Replace(name, "/case=", " ", 1) + ", GOMAXPROCS=" + procs, stack, f, ok
+	return path, procs, f, ok
 }
 
-// write writes a table for each case.
-func write(w io.Writer, cases []*testCase) error {
+// write writes a table for each case, and one for the parts of each benchmark.
+func write(w io.Writer, t *tables) error {
 	var b strings.Builder
-	for i, c := range cases {
-		if i > 0 {
+	for _, c := range t.cases {
+		if b.Len() > 0 {
 			b.WriteByte('\n')
 		}
 		base := c.cost[bare]
@@ -124,6 +156,12 @@ func write(w io.Writer, cases []*testCase) error {
 			fmt.Fprintf(&b, "| %s | %.0f | %+.0f | %.2f | %+.0f | %+.0f |\n",
 				s, f.ns, f.ns-base.ns, f.ns/base.ns, f.bytes-base.bytes, f.allocs-base.allocs)
 		}
+	}
+	for _, p := range t.parts {
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+		}
+		p.write(&b)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -1,6 +1,7 @@
 // Command table reads what go test -bench printed, from the files named or
 // from standard input, and writes a Markdown table for each case: what each
-// stack costs beyond bare. The figures are the smallest of all passes, since
+// stack costs beyond bare. Parts get one table for each benchmark, and are
+// compared with the first of their sort. The figures are the smallest of all passes, since
 // what disturbs a measurement only ever adds to it.
 //
 // Usage:
@@ -34,9 +35,9 @@ func run(files []string, in io.Reader, out io.Writer) error {
 	if len(files) == 0 {
 		readers = append(readers, in)
 	}
-	cases, err := parse(io.MultiReader(readers...))
+	all, err := parse(io.MultiReader(readers...))
 	if err != nil {
 		return err
 	}
-	return write(out, cases)
+	return write(out, all)
 }
