@@ -33,6 +33,7 @@ func (m *Mesh) collect(emit func(telemetry.Point)) {
 	for _, r := range p.list {
 		r.collect(emit)
 	}
+	m.collectInbound(p.guards, emit)
 	for name, s := range p.faults() {
 		emit(telemetry.Point{Metric: telemetry.FaultsInjected, Service: name, Kind: "delay", Value: float64(s.Delayed)})
 		emit(telemetry.Point{Metric: telemetry.FaultsInjected, Service: name, Kind: "abort", Value: float64(s.Aborted)})

@@ -450,12 +450,12 @@ func TestAccessLog(t *testing.T) {
 		var out bytes.Buffer
 		m := w.mesh(c, tulle.WithAccessLog(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: timeless}))))
 		w.get(m, "http://reviews/a?token=geheim")
-		assert.Equal(w, "level=INFO msg=call method=GET host=reviews path=/a status=200 service=reviews endpoint=10.0.0.1:80 attempts=2 duration=1s\n", out.String())
+		assert.Equal(w, "level=INFO msg=call direction=outbound method=GET host=reviews path=/a status=200 service=reviews endpoint=10.0.0.1:80 attempts=2 duration=1s\n", out.String())
 		out.Reset()
 		_, err := do(w.Context(), m, "POST", "http://reviews/", "")
 		require.Error(w, err)
 		assert.Equal(w, 1, strings.Count(out.String(), "\n"))
-		assert.Contains(w, out.String(), "level=WARN msg=call method=POST host=reviews path=/ reason=connection_lost service=reviews attempts=1")
+		assert.Contains(w, out.String(), "level=WARN msg=call direction=outbound method=POST host=reviews path=/ reason=connection_lost service=reviews attempts=1")
 	})
 }
 

@@ -91,11 +91,12 @@ func (s *inbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p != nil {
 			v.panicked(rw, r, p)
 		}
-		v.end(p != nil)
+		v.end(r, p != nil)
 		if p != nil {
 			panic(p)
 		}
 	}()
+	v.watch(r)
 	through, err := v.pass(rw, r)
 	if err != nil {
 		v.refuse(rw, r, err)
@@ -125,7 +126,7 @@ func (v *visit) panicked(w http.ResponseWriter, r *http.Request, p any) {
 }
 
 // end counts the request out and gives back what it held.
-func (v *visit) end(panicked bool) {
+func (v *visit) end(r *http.Request, panicked bool) {
 	status := v.writer.Status()
 	if v.writer.Hijacked() && status == 0 {
 		status = http.StatusSwitchingProtocols
@@ -162,6 +163,8 @@ func (v *visit) end(panicked bool) {
 			v.mesh.bodies.succeeded.Add(1)
 		}
 	}
+	// Whoever waits for the last request finds all of it recorded.
+	v.watched(r, status, reason, panicked)
 	v.mesh.visited(v.mesh.visits.end(status, reason))
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
@@ -21,7 +22,7 @@ func (s *Scope) access(ctx context.Context, c *Call) {
 	if !log.Enabled(ctx, level) {
 		return
 	}
-	all := make([]slog.Attr, 0, 16)
+	all := append(make([]slog.Attr, 0, 16), slog.String("direction", "outbound"))
 	text := func(name, value string) {
 		if value != "" {
 			all = append(all, slog.String(name, value))
@@ -55,6 +56,55 @@ func (s *Scope) access(ctx context.Context, c *Call) {
 	}
 	if c.Err != nil {
 		text("error", c.Err.Error())
+	}
+	log.LogAttrs(ctx, level, "call", all...)
+}
+
+// access writes the line of a request that was served. It tells neither who
+// the caller is nor what is in the header and the query.
+func (s *Server) access(ctx context.Context, v *Served, route string) {
+	log := s.recorder.log
+	if log == nil {
+		return
+	}
+	level := slog.LevelInfo
+	if v.Panicked || v.Status >= http.StatusInternalServerError {
+		level = slog.LevelWarn
+	}
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	all := append(make([]slog.Attr, 0, 16), slog.String("direction", "inbound"))
+	text := func(name, value string) {
+		if value != "" {
+			all = append(all, slog.String(name, value))
+		}
+	}
+	text("method", shown(v.Request.Method))
+	text("host", shown(v.Request.Host))
+	if u := v.Request.URL; u != nil {
+		text("path", shown(redactPath(u.EscapedPath(), route)))
+	}
+	if v.Status != 0 {
+		all = append(all, slog.Int("status", v.Status))
+	}
+	if v.Reason != outcome.NoReason {
+		text("reason", v.Reason.String())
+	}
+	if v.Panicked {
+		all = append(all, slog.Bool("panicked", true))
+	}
+	text("route", route)
+	text("rule", v.Rule)
+	if addr, ok := identity.PeerAddr(v.Request.RemoteAddr); ok {
+		text("peer", addr.String())
+	}
+	if v.Principal != identity.Anonymous {
+		text("principal", v.Principal.String())
+	}
+	all = append(all, slog.Int64("bytes", v.Bytes), slog.Duration("duration", v.Duration))
+	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+		text("trace_id", sc.TraceID().String())
 	}
 	log.LogAttrs(ctx, level, "call", all...)
 }

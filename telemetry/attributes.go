@@ -20,6 +20,9 @@ const (
 	reasonKey   = attribute.Key("tulle.reason")
 	attemptsKey = attribute.Key("tulle.attempts")
 	mirroredKey = attribute.Key("tulle.mirrored")
+
+	ruleKey      = attribute.Key("tulle.rule")
+	principalKey = attribute.Key("tulle.principal")
 )
 
 // methods are those that the conventions know, the first standing for all

@@ -32,7 +32,7 @@ func Example() {
 	}
 	resp.Body.Close()
 	// Output:
-	// level=INFO msg=call method=GET path=/cart status=200 service=shop attempts=1
+	// level=INFO msg=call direction=outbound method=GET path=/cart status=200 service=shop attempts=1
 }
 
 // steady leaves out what is never the same.

@@ -55,6 +55,32 @@ const (
 	FaultsInjected
 	// MirrorCopies: copies of requests; Kind is what became of them.
 	MirrorCopies
+	// InboundRefused: requests that the mesh answered in the place of the
+	// handler; Kind is the outcome.Reason.
+	InboundRefused
+	// InboundWouldRefuse: requests that policies under Observe would have
+	// refused; Kind names the policy.
+	InboundWouldRefuse
+	// InboundRateLimited: requests that a policy of a rate limit refused; Kind
+	// names the policy.
+	InboundRateLimited
+	// InboundUnauthenticated: requests whose token was not good, or was not
+	// there, which is not always asked for; Kind is what was wrong.
+	InboundUnauthenticated
+	// InboundStripped: requests from which fields were taken that their peers
+	// may not send.
+	InboundStripped
+	// InboundBadHints: requests whose deadline could not be read.
+	InboundBadHints
+	// InboundLeaving: 1 once the process was told to stop, else 0.
+	InboundLeaving
+	// OverloadLimit: how many requests the guard against overload lets in at
+	// once; Kind is the mode.
+	OverloadLimit
+	// OverloadActive: requests that it has let in; Kind is the mode.
+	OverloadActive
+	// OverloadWaiting: requests that wait to be let in; Kind is the mode.
+	OverloadWaiting
 	numMetrics
 )
 
@@ -64,6 +90,8 @@ type Point struct {
 	Metric Metric
 	// Service, Subset and Route are names in the mesh.
 	Service, Subset, Route string
+	// Rule is the name of an inbound rule.
+	Rule string
 	// Kind is the value of the metric's own attribute, if it has one.
 	Kind string
 	// Value is a total since the mesh was made for what is counted, and the
@@ -109,14 +137,29 @@ var metricRows = [numMetrics]metricRow{
 	DiscoveryFailing: {"tulle.discovery.failing", "s", gauge, "", "For how long discovery has failed, 0 while it works."},
 	FaultsInjected:   {"tulle.fault.injected", "{fault}", counter, "tulle.fault", "Faults injected."},
 	MirrorCopies:     {"tulle.mirror.copies", "{copy}", counter, "tulle.result", "Copies of requests by what became of them."},
+
+	InboundRefused:         {"tulle.inbound.refused", "{request}", counter, "tulle.reason", "Requests that the mesh answered in the place of the handler."},
+	InboundWouldRefuse:     {"tulle.inbound.would_refuse", "{request}", counter, "tulle.policy", "Requests that policies under Observe would have refused."},
+	InboundRateLimited:     {"tulle.inbound.rate_limited", "{request}", counter, "tulle.policy", "Requests that a policy of a rate limit refused."},
+	InboundUnauthenticated: {"tulle.inbound.unauthenticated", "{request}", counter, "tulle.fault", "Requests without a good token, by what was wrong with it."},
+	InboundStripped:        {"tulle.inbound.stripped", "{request}", counter, "", "Requests from which fields were taken that their peers may not send."},
+	InboundBadHints:        {"tulle.inbound.bad_hints", "{request}", counter, "", "Requests whose deadline could not be read."},
+	InboundLeaving:         {"tulle.inbound.leaving", "{state}", gauge, "", "1 once the process was told to stop, else 0."},
+	OverloadLimit:          {"tulle.overload.limit", "{request}", gauge, "tulle.mode", "Requests that may be in at once."},
+	OverloadActive:         {"tulle.overload.active", "{request}", sum, "tulle.mode", "Requests that the guard against overload has let in."},
+	OverloadWaiting:        {"tulle.overload.waiting", "{request}", sum, "tulle.mode", "Requests that wait to be let in."},
 }
 
-// observe has the meter ask collect for points.
-func observe(m metric.Meter, collect func(emit func(Point))) (metric.Registration, error) {
+// observe has the meter ask collect for points, if it is not nil, and the
+// server for what is under way.
+func observe(m metric.Meter, server *Server, collect func(emit func(Point))) (metric.Registration, error) {
 	ints := [numMetrics]metric.Int64Observable{}
 	floats := [numMetrics]metric.Float64Observable{}
-	all := make([]metric.Observable, 0, numMetrics)
+	all := make([]metric.Observable, 0, numMetrics+1)
 	var faults []error
+	active, err := m.Int64ObservableUpDownCounter("http.server.active_requests", metric.WithUnit("{request}"),
+		metric.WithDescription("Number of active HTTP server requests."))
+	all, faults = append(all, active), append(faults, err)
 	for i, row := range metricRows {
 		unit, text := metric.WithUnit(row.unit), metric.WithDescription(row.description)
 		var o metric.Observable
@@ -138,6 +181,10 @@ func observe(m metric.Meter, collect func(emit func(Point))) (metric.Registratio
 		return nil, err
 	}
 	return m.RegisterCallback(func(_ context.Context, to metric.Observer) error {
+		server.observe(to, active)
+		if collect == nil {
+			return nil
+		}
 		collect(func(p Point) {
 			if p.Metric >= numMetrics {
 				return
@@ -154,9 +201,9 @@ func observe(m metric.Meter, collect func(emit func(Point))) (metric.Registratio
 }
 
 func (p *Point) attributes() []attribute.KeyValue {
-	all := make([]attribute.KeyValue, 0, 4)
+	all := make([]attribute.KeyValue, 0, 5)
 	for _, kv := range [...]attribute.KeyValue{
-		serviceKey.String(p.Service), subsetKey.String(p.Subset), routeKey.String(p.Route),
+		serviceKey.String(p.Service), subsetKey.String(p.Subset), routeKey.String(p.Route), ruleKey.String(p.Rule),
 		attribute.String(metricRows[p.Metric].key, p.Kind),
 	} {
 		if kv.Key != "" && kv.Value.AsString() != "" {

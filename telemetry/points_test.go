@@ -18,7 +18,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	var documented []string
 	for line := range strings.Lines(string(doc)) {
 		fields := strings.Fields(strings.ReplaceAll(strings.TrimPrefix(line, "//"), ",", ""))
-		if len(fields) > 3 && strings.HasPrefix(fields[0], "tulle.") && fields[1] != "s" {
+		if len(fields) > 2 && strings.HasPrefix(fields[0], "tulle.") && fields[1] != "s" {
 			documented = append(documented, fields[0])
 			row := rowNamed(t, fields[0])
 			assert.Equal(t, []string{row.kind.String(), row.unit}, fields[1:3], row.name)
@@ -44,7 +44,7 @@ func TestPointsAreObserved(t *testing.T) {
 	meters := &oteltest.Metrics{}
 	r, err := New(Options{Meters: meters, Collect: func(emit func(Point)) {
 		for m := range numMetrics {
-			emit(Point{Metric: m, Service: "reviews", Subset: "v2", Route: "r", Kind: "x", Value: float64(m) + .5})
+			emit(Point{Metric: m, Service: "reviews", Subset: "v2", Route: "r", Rule: "public", Kind: "x", Value: float64(m) + .5})
 		}
 		emit(Point{Metric: CallsActive, Value: 7})
 		emit(Point{Metric: numMetrics, Value: 1})
@@ -54,7 +54,7 @@ func TestPointsAreObserved(t *testing.T) {
 	require.NoError(t, err)
 	want := map[string]float64{"tulle.call.active": 7}
 	for m, row := range metricRows {
-		attributes := "tulle.route=r,tulle.service=reviews,tulle.subset=v2"
+		attributes := "tulle.route=r,tulle.rule=public,tulle.service=reviews,tulle.subset=v2"
 		if row.key != "" {
 			attributes = sorted(attributes + "," + row.key + "=x")
 		}
@@ -87,7 +87,7 @@ func sorted(attributes string) string {
 }
 
 func TestRefusedInstruments(t *testing.T) {
-	for _, name := range []string{"http.client.request.duration", "tulle.call.duration", "tulle.retry.budget"} {
+	for _, name := range []string{"http.client.request.duration", "tulle.call.duration", "http.server.request.duration", "http.server.active_requests", "tulle.retry.budget"} {
 		_, err := New(Options{Meters: &oteltest.Metrics{Refuse: name}, Collect: func(func(Point)) {}})
 		assert.ErrorContains(t, err, name)
 	}

@@ -46,13 +46,16 @@ func (r *Recorder) Inject(ctx context.Context, h http.Header) {
 	r.propagator.Inject(ctx, propagation.HeaderCarrier(h))
 }
 
+// carries reports whether a header may have a trace.
+func (r *Recorder) carries(h http.Header) bool {
+	return slices.ContainsFunc(r.fields, func(name string) bool { return len(h[name]) > 0 })
+}
+
 // extract returns ctx with the trace that a request brings along in its
 // header, for callers that pass on by hand what they were sent. A trace in
 // ctx goes before.
 func (r *Recorder) extract(ctx context.Context, h http.Header) context.Context {
-	if r.propagator == nil || trace.SpanContextFromContext(ctx).IsValid() || !slices.ContainsFunc(r.fields, func(name string) bool {
-		return len(h[name]) > 0
-	}) {
+	if r.propagator == nil || trace.SpanContextFromContext(ctx).IsValid() || !r.carries(h) {
 		return ctx
 	}
 	from := r.propagator.Extract(context.Background(), propagation.HeaderCarrier(h))

@@ -19,12 +19,13 @@ type Options struct {
 	Tracers trace.TracerProvider
 	// Meters makes the meter of metrics.
 	Meters metric.MeterProvider
-	// Propagator writes the trace context of what is sent. Nil is that of
+	// Propagator writes the trace context of what is sent, and reads that of
+	// what is served. Nil is that of
 	// W3C, with baggage, if there are Tracers, and otherwise none. One that
 	// writes nothing is propagation.NewCompositeTextMapPropagator().
 	Propagator propagation.TextMapPropagator
-	// AccessLog gets a line for each call: Info, or Warn for one that failed
-	// or was answered with 500 or above.
+	// AccessLog gets a line for each call and for each request served: Info,
+	// or Warn for one that failed or was answered with 500 or above.
 	AccessLog *slog.Logger
 	// Collect gives the values of what is only read when it is asked for. It
 	// is called by readers of Meters, possibly by several at once.
@@ -39,9 +40,10 @@ type Recorder struct {
 	propagator propagation.TextMapPropagator
 	fields     []string // that the propagator writes and that belong to the trace
 	log        *slog.Logger
-	// Both are nil if there are no metrics.
-	requests, calls metric.Float64Histogram
-	collecting      metric.Registration
+	// All are nil if there are no metrics.
+	requests, calls, served metric.Float64Histogram
+	collecting              metric.Registration
+	server                  Server
 }
 
 // durations are the boundaries that the conventions advise, in seconds.
@@ -60,20 +62,21 @@ func New(o Options) (*Recorder, error) {
 		}
 	}
 	r.fields = traceFields(r.propagator)
+	r.server.recorder = r
 	if o.Meters == nil {
 		return r, nil
 	}
 	meter := o.Meters.Meter(instrumentation,
 		metric.WithInstrumentationVersion(o.Version), metric.WithSchemaURL(semconv.SchemaURL))
-	var requests, calls, collect error
+	var requests, calls, served, collect error
 	r.requests, requests = meter.Float64Histogram("http.client.request.duration", metric.WithUnit("s"), durations(),
 		metric.WithDescription("Duration of HTTP client requests."))
 	r.calls, calls = meter.Float64Histogram("tulle.call.duration", metric.WithUnit("s"), durations(),
 		metric.WithDescription("Duration of calls, all attempts and the body of the response included."))
-	if o.Collect != nil {
-		r.collecting, collect = observe(meter, o.Collect)
-	}
-	if err := errors.Join(requests, calls, collect); err != nil {
+	r.served, served = meter.Float64Histogram("http.server.request.duration", metric.WithUnit("s"), durations(),
+		metric.WithDescription("Duration of HTTP server requests."))
+	r.collecting, collect = observe(meter, &r.server, o.Collect)
+	if err := errors.Join(requests, calls, served, collect); err != nil {
 		_ = r.Close() // the first error says more
 		return nil, err
 	}

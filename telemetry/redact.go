@@ -31,6 +31,44 @@ func redact(u *url.URL) string {
 	return c.String()
 }
 
+// redactPath replaces the parts of an escaped path that stand for wildcards of
+// its route whose names sound like secrets: "/reset/{token}". Nothing else in
+// a path tells what it is.
+func redactPath(path, route string) string {
+	if !strings.Contains(route, "{") {
+		return path
+	}
+	parts := strings.Split(path, "/")
+	hidden := false
+	for i, name := range strings.Split(route, "/") {
+		name, wild := strings.CutPrefix(name, "{")
+		if i >= len(parts) || !wild || !secret.Name(name) {
+			continue
+		}
+		hidden, parts[i] = true, redacted
+		if strings.HasSuffix(name, "...}") {
+			parts = parts[:i+1]
+		}
+	}
+	if !hidden {
+		return path
+	}
+	return strings.Join(parts, "/")
+}
+
+// maxShown is how much of a text that a peer has chosen is shown, in bytes.
+const maxShown = 1024
+
+// shown returns what is shown of a text from a request: not more than there is
+// use for, and only what exporters can write. One bad string in a batch of
+// OTLP costs the whole batch.
+func shown(s string) string {
+	if len(s) > maxShown {
+		s = s[:maxShown]
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
 // redactQuery replaces the values of parameters whose names sound like
 // secrets, or cannot be read, and leaves the rest as it is. It takes the
 // semicolon for a separator as well: some servers do.

@@ -174,7 +174,12 @@ func (s *Scope) callAttributes(k optionKey) []attribute.KeyValue {
 }
 
 func (s *Scope) common(k optionKey) []attribute.KeyValue {
-	all := append(s.identity(), semconv.HTTPRequestMethodKey.String(methods[k.method]))
+	return append(s.identity(), k.attributes()...)
+}
+
+// attributes returns the attributes that the conventions have for it.
+func (k optionKey) attributes() []attribute.KeyValue {
+	all := []attribute.KeyValue{semconv.HTTPRequestMethodKey.String(methods[k.method])}
 	if k.status != 0 {
 		all = append(all, semconv.HTTPResponseStatusCode(int(k.status)))
 	}
@@ -217,6 +222,7 @@ func (s *Scope) start(method uint8) *start {
 // optionKey is what the attributes of one measurement are looked up by.
 type optionKey struct {
 	method uint8
+	scheme uint8 // of what is served
 	reason outcome.Reason
 	status uint16
 	port   uint16
@@ -248,7 +254,7 @@ func (c *optionCache) add(k optionKey, all []attribute.KeyValue) []metric.Record
 		next := map[optionKey][]metric.RecordOption{}
 		if was != nil {
 			if len(*was) >= maxOptions {
-				return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.Bool("otel.metric.overflow", true)))}
+				return overflow()
 			}
 			next = maps.Clone(*was)
 		}
@@ -257,6 +263,12 @@ func (c *optionCache) add(k optionKey, all []attribute.KeyValue) []metric.Record
 			return made
 		}
 	}
+}
+
+// overflow returns the options of measurements that are too many to be told
+// apart.
+func overflow() []metric.RecordOption {
+	return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.Bool("otel.metric.overflow", true)))}
 }
 
 // or returns the context of the span, ctx if there is none.

@@ -96,7 +96,7 @@ func (s Span) headers(status int, fault string, a *Attempt) {
 	}
 	if status != 0 {
 		span.SetAttributes(semconv.HTTPResponseStatusCode(status))
-		if v := protocol(a.Response); v != "" {
+		if v := protocol(a.Response.ProtoMajor, a.Response.ProtoMinor); v != "" {
 			span.SetAttributes(semconv.NetworkProtocolVersion(v))
 		}
 	}
@@ -104,15 +104,15 @@ func (s Span) headers(status int, fault string, a *Attempt) {
 }
 
 // protocol returns the version of HTTP as the conventions write it.
-func protocol(r *http.Response) string {
+func protocol(major, minor int) string {
 	switch {
-	case r.ProtoMajor == 1 && r.ProtoMinor == 0:
+	case major == 1 && minor == 0:
 		return "1.0"
-	case r.ProtoMajor == 1 && r.ProtoMinor == 1:
+	case major == 1 && minor == 1:
 		return "1.1"
-	case r.ProtoMajor == 2:
+	case major == 2:
 		return "2"
-	case r.ProtoMajor == 3:
+	case major == 3:
 		return "3"
 	}
 	return ""

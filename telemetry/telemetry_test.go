@@ -345,16 +345,16 @@ func TestAccessLog(t *testing.T) {
 		call telemetry.Call
 		want string
 	}{
-		{telemetry.Call{Status: 200, Endpoint: "10.0.0.1:80", Attempts: 2, Duration: 1500 * time.Microsecond}, "level=INFO msg=call method=GET host=reviews.test path=/a%20b status=200 " +
+		{telemetry.Call{Status: 200, Endpoint: "10.0.0.1:80", Attempts: 2, Duration: 1500 * time.Microsecond}, "level=INFO msg=call direction=outbound method=GET host=reviews.test path=/a%20b status=200 " +
 			"service=reviews subset=v2 route=r endpoint=10.0.0.1:80 attempts=2 duration=1.5ms trace_id=TRACE"},
-		{telemetry.Call{Status: 503, Attempts: 1}, "level=WARN msg=call method=GET host=reviews.test path=/a%20b status=503 service=reviews subset=v2 route=r attempts=1 duration=0s trace_id=TRACE"},
-		{telemetry.Call{Reason: outcome.ConnectionLost, Err: lost, Attempts: 1}, "level=WARN msg=call method=GET host=reviews.test path=/a%20b reason=connection_lost " +
+		{telemetry.Call{Status: 503, Attempts: 1}, "level=WARN msg=call direction=outbound method=GET host=reviews.test path=/a%20b status=503 service=reviews subset=v2 route=r attempts=1 duration=0s trace_id=TRACE"},
+		{telemetry.Call{Reason: outcome.ConnectionLost, Err: lost, Attempts: 1}, "level=WARN msg=call direction=outbound method=GET host=reviews.test path=/a%20b reason=connection_lost " +
 			`service=reviews subset=v2 route=r attempts=1 duration=0s trace_id=TRACE error="connection reset"`},
-		{telemetry.Call{Reason: outcome.Cancelled, Err: context.Canceled}, "level=INFO msg=call method=GET host=reviews.test path=/a%20b reason=cancelled " +
+		{telemetry.Call{Reason: outcome.Cancelled, Err: context.Canceled}, "level=INFO msg=call direction=outbound method=GET host=reviews.test path=/a%20b reason=cancelled " +
 			`service=reviews subset=v2 route=r attempts=0 duration=0s trace_id=TRACE error="context canceled"`},
-		{telemetry.Call{Status: 500, Mirrored: true}, "level=INFO msg=call method=GET host=reviews.test path=/a%20b status=500 " +
+		{telemetry.Call{Status: 500, Mirrored: true}, "level=INFO msg=call direction=outbound method=GET host=reviews.test path=/a%20b status=500 " +
 			"service=reviews subset=v2 route=r attempts=0 duration=0s mirrored=true trace_id=TRACE"},
-		{telemetry.Call{Status: 200, Class: outcome.Gateway}, "level=WARN msg=call method=GET host=reviews.test path=/a%20b status=200 " +
+		{telemetry.Call{Status: 200, Class: outcome.Gateway}, "level=WARN msg=call direction=outbound method=GET host=reviews.test path=/a%20b status=200 " +
 			"service=reviews subset=v2 route=r attempts=0 duration=0s trace_id=TRACE"},
 	} {
 		var out bytes.Buffer

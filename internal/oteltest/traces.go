@@ -60,13 +60,16 @@ func (t tracer) Start(ctx context.Context, name string, opts ...trace.SpanStartO
 	defer all.mu.Unlock()
 	c := trace.NewSpanStartConfig(opts...)
 	parent := trace.SpanContextFromContext(ctx)
+	if c.NewRoot() {
+		parent = trace.SpanContext{}
+	}
 	sc := trace.SpanContextConfig{TraceID: parent.TraceID(), TraceFlags: parent.TraceFlags(), TraceState: parent.TraceState()}
 	if !parent.IsValid() {
 		binary.BigEndian.PutUint64(sc.TraceID[8:], all.id())
 		sc.TraceFlags = sc.TraceFlags.WithSampled(!all.Unsampled)
 	}
 	binary.BigEndian.PutUint64(sc.SpanID[:], all.id())
-	s := &Span{traces: all, context: trace.NewSpanContext(sc), Name: name, Parent: parent, Kind: c.SpanKind(), attributes: map[attribute.Key]attribute.Value{}}
+	s := &Span{traces: all, context: trace.NewSpanContext(sc), Name: name, Parent: parent, Kind: c.SpanKind(), Links: c.Links(), name: name, attributes: map[attribute.Key]attribute.Value{}}
 	s.set(c.Attributes())
 	if s.context.IsSampled() {
 		all.spans = append(all.spans, s)
@@ -80,10 +83,13 @@ type Span struct {
 	traces  *Traces
 	context trace.SpanContext
 
+	// Name is the one that the span began with.
 	Name   string
 	Parent trace.SpanContext
 	Kind   trace.SpanKind
+	Links  []trace.Link
 
+	name        string
 	attributes  map[attribute.Key]attribute.Value
 	status      codes.Code
 	description string
@@ -129,7 +135,13 @@ func (s *Span) SetStatus(code codes.Code, description string) {
 }
 
 // SetName implements trace.Span.
-func (s *Span) SetName(string) {}
+func (s *Span) SetName(name string) { s.locked(func() { s.name = name }) }
+
+// LastName returns the name of the span after all changes.
+func (s *Span) LastName() (name string) {
+	s.locked(func() { name = s.name })
+	return name
+}
 
 // SetAttributes implements trace.Span.
 func (s *Span) SetAttributes(kv ...attribute.KeyValue) { s.locked(func() { s.set(kv) }) }

@@ -1,0 +1,128 @@
+package tulle
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/tulle-mesh/tulle/authn"
+	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/ratelimit"
+	"github.com/tulle-mesh/tulle/telemetry"
+)
+
+// watch begins the span of the request. It comes before all stages, so that
+// what they refuse is seen as well.
+func (v *visit) watch(r *http.Request) {
+	if s := v.mesh.recorder.Server(); s != nil {
+		v.Context = s.Start(v.Context, r, v.guards.trusts(r))
+	}
+}
+
+// watched tells of the request that has been answered.
+func (v *visit) watched(r *http.Request, status int, reason outcome.Reason, panicked bool) {
+	s := v.mesh.recorder.Server()
+	if s == nil {
+		return
+	}
+	pattern, ctx := r.Pattern, v.Context
+	if v.through != nil {
+		ctx = v.through.Context()
+		if v.through.Pattern != "" {
+			pattern = v.through.Pattern
+		}
+	}
+	who, _ := identity.FromContext(ctx)
+	s.Done(v, telemetry.Served{
+		Request: r, Pattern: pattern, Rule: v.guards.nameOf(v.guard), Status: status, Bytes: v.writer.Bytes(), Reason: reason,
+		Principal: who.Kind, Duration: time.Since(v.start), Panicked: panicked,
+	})
+}
+
+// trusts reports whether the peer of a request is believed.
+func (g *guards) trusts(r *http.Request) bool {
+	// An address that is none is in no network.
+	addr, _ := identity.PeerAddr(r.RemoteAddr)
+	t := g.config.Trust
+	if len(t.Principals) == 0 {
+		return t.Trusts(addr, identity.Principal{})
+	}
+	return t.Trusts(addr, certificate(r))
+}
+
+// nameOf returns the name of the rule that a guard is of, "" for none.
+func (g *guards) nameOf(guard *guard) string {
+	for _, r := range g.rules {
+		if r.guard == guard {
+			return r.name
+		}
+	}
+	return ""
+}
+
+// collectInbound gives what is counted of requests that come to the process,
+// if it serves any.
+func (m *Mesh) collectInbound(g *guards, emit func(telemetry.Point)) {
+	leaving := m.leaving.Load()
+	if !leaving && m.visits.calls.Load() == 0 && m.serving.Load() == 0 {
+		return
+	}
+	of := func(metric telemetry.Metric, kind string, v float64) {
+		emit(telemetry.Point{Metric: metric, Kind: kind, Value: v})
+	}
+	for _, r := range outcome.Reasons() {
+		if n := m.visits.reasons[r].Load(); n > 0 {
+			of(telemetry.InboundRefused, r.String(), float64(n))
+		}
+	}
+	would := map[string]uint64{}
+	for _, p := range m.inboundReport(g) {
+		would[p.Policy] += p.Would
+	}
+	for policy, n := range would {
+		of(telemetry.InboundWouldRefuse, policy, float64(n))
+	}
+	of(telemetry.InboundStripped, "", float64(m.stripped.Load()))
+	of(telemetry.InboundBadHints, "", float64(m.badHints.Load()))
+	state := 0.
+	if leaving {
+		state = 1
+	}
+	of(telemetry.InboundLeaving, "", state)
+	if g.overload != nil {
+		s, mode := g.overload.Stats(), g.config.Overload.Mode.String()
+		of(telemetry.OverloadLimit, mode, float64(s.Limit))
+		of(telemetry.OverloadActive, mode, float64(s.InFlight))
+		of(telemetry.OverloadWaiting, mode, float64(s.Waiting))
+	}
+	g.workers.collect(emit)
+}
+
+// collect gives the refusals of rate limits by policy, and those of tokens by
+// what was wrong with them, of what is enforced. What several rules share is
+// that of none.
+func (w workers) collect(emit func(telemetry.Point)) {
+	points := map[telemetry.Point]uint64{}
+	for key, each := range w {
+		switch does := each.does.(type) {
+		case *ratelimit.Limiter:
+			observed := Guard{RateLimit: new(each.policy.(ratelimit.Config))}
+			for _, p := range does.Stats().Policies {
+				if !observed.observesLimit(p.Name) {
+					points[telemetry.Point{Metric: telemetry.InboundRateLimited, Rule: key.owner, Kind: p.Name}] += p.Refused
+				}
+			}
+		case *authn.Verifier:
+			if each.policy.(authn.Policy).Mode == outcome.Observe {
+				continue
+			}
+			for kind, n := range does.Stats().Refused {
+				points[telemetry.Point{Metric: telemetry.InboundUnauthenticated, Rule: key.owner, Kind: kind.String()}] += n
+			}
+		}
+	}
+	for p, n := range points {
+		p.Value = float64(n)
+		emit(p)
+	}
+}
