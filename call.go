@@ -9,6 +9,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/ratelimit"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/telemetry"
 )
@@ -44,6 +45,10 @@ type Call struct {
 	sent    int
 	reached *target
 	first   attempt
+
+	// spared is the decision of a rate limit that only observes, if it would
+	// have refused the call.
+	spared *ratelimit.Decision
 
 	scope *telemetry.Scope // nil if nobody watches
 	span  telemetry.Span
@@ -131,6 +136,10 @@ func (c *Call) run(in *http.Request) (*http.Response, error) {
 		closeBody(in)
 		return nil, c.fail(&Error{Reason: outcome.ShuttingDown})
 	}
+	if err := c.charge(); err != nil {
+		closeBody(in)
+		return nil, c.fail(err)
+	}
 	returned := false
 	defer func() {
 		if !returned {
@@ -150,6 +159,25 @@ func (c *Call) run(in *http.Request) (*http.Response, error) {
 		return nil, c.fail(err)
 	}
 	return c.deliver(resp), nil
+}
+
+// charge waits for the turn of the call under a rate limit. It comes before
+// everything that costs something. Copies are not charged.
+func (c *Call) charge() error {
+	if c.dest.rate == nil || c.mirrored {
+		return nil
+	}
+	d, err := c.dest.rate.Acquire(c.in, 1)
+	if err == nil {
+		if d.WouldRefuse() {
+			c.spared = &d
+		}
+		return nil
+	}
+	if refused, ok := errors.AsType[*ratelimit.Error](err); ok {
+		return &Error{Reason: outcome.RateLimited, RetryAfter: refused.RetryAfter, Err: err}
+	}
+	return c.refuse(outcome.RateLimited, err)
 }
 
 // begin counts the call in. It comes before everything that can end it.
@@ -260,6 +288,9 @@ func (c *Call) reason(err error) outcome.Reason {
 func (c *Call) end(d CallDone) {
 	if c.route.stats != nil {
 		c.route.stats.end(d.Status, d.Reason)
+	}
+	if c.spared != nil && d.Reason == outcome.NoReason && d.Status < 500 {
+		c.spared.Succeeded()
 	}
 	if c.dest != nil && c.dest.service.stats.end(d.Status, d.Reason) {
 		c.mesh.left()

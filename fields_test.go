@@ -162,6 +162,7 @@ var proofs = [...]struct{ field, proof string }{
 	{"tulle.Policies.Limit", ".:TestLimit"},
 	{"tulle.Policies.Outliers", ".:TestOutlierIsEjectedAndComesBack"},
 	{"tulle.Policies.Probe", ".:TestProbesLeaveOutWhatFailsThem"},
+	{"tulle.Policies.RateLimit", ".:TestRateLimitOfCalls"},
 	{"tulle.Policies.Retry", ".:TestPoliciesAreInheritedFieldByField"},
 	{"tulle.Policies.Timeout", ".:TestErrorsSayWhatWhereAndWhy"},
 	{"tulle.RefuseUnknownHosts.Mode", ".:TestUnknownHostsAreRefusedOrCounted"},

@@ -18,6 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/xxh64"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/ratelimit"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
 )
@@ -40,6 +41,7 @@ type plan struct {
 	// breakers and limiters are shared as budgets are.
 	breakers map[breakerKey]*circuit
 	limiters map[limiterKey]*breaker.Limiter
+	rates    map[rateKey]*ratelimit.Limiter
 	refuse   *RefuseUnknownHosts
 	// guards are for requests that come in.
 	guards *guards
@@ -68,6 +70,11 @@ type breakerKey struct {
 type limiterKey struct {
 	service string
 	limit   breaker.Limit
+}
+
+type rateKey struct {
+	service string
+	config  *ratelimit.Config
 }
 
 // policiesKey is a Policies for looking things up by.
@@ -122,8 +129,9 @@ type destination struct {
 	// traced says that time-outs while dialling are told from others.
 	traced  bool
 	fault   *fault.Injector
-	breaker *breaker.Breaker // nil without
-	limiter *breaker.Limiter // nil without
+	breaker *breaker.Breaker   // nil without
+	limiter *breaker.Limiter   // nil without
+	rate    *ratelimit.Limiter // nil without
 }
 
 // compile makes a plan of a configuration. It changes nothing that is live.
@@ -131,7 +139,7 @@ func compile(c Config, services map[string]*service, drafts map[string]map[strin
 	p := &plan{
 		config: c, services: services, drafts: drafts, refuse: c.RefuseUnknownHosts, byName: map[string]*route{},
 		budgets: map[budgetKey]*retry.Budget{}, breakers: map[breakerKey]*circuit{},
-		limiters: map[limiterKey]*breaker.Limiter{}, own: map[string]*destination{}, made: map[destinationKey]*destination{},
+		limiters: map[limiterKey]*breaker.Limiter{}, rates: map[rateKey]*ratelimit.Limiter{}, own: map[string]*destination{}, made: map[destinationKey]*destination{},
 		byHost: map[policiesKey]map[*service][]*destination{}, injectors: map[*fault.Policy]*fault.Injector{},
 	}
 	if was == nil {
@@ -297,6 +305,11 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 			return nil, fmt.Errorf("limit: %w", err)
 		}
 	}
+	if policies.RateLimit != nil {
+		if d.rate, err = p.rate(rateKey{c.Name, policies.RateLimit}, was); err != nil {
+			return nil, fmt.Errorf("rateLimit: %w", err)
+		}
+	}
 	p.made[key] = d
 	return d, nil
 }
@@ -354,6 +367,22 @@ func (p *plan) limiter(key limiterKey, was *plan) (_ *breaker.Limiter, err error
 		}
 	}
 	return p.limiters[key], err
+}
+
+// rate returns what carries out a rate limit of calls to a service, with its
+// buckets if there was an equal one.
+func (p *plan) rate(key rateKey, was *plan) (_ *ratelimit.Limiter, err error) {
+	if p.rates[key] != nil {
+		return p.rates[key], nil
+	}
+	for old, l := range was.rates {
+		if old.service == key.service && reflect.DeepEqual(old.config, key.config) && !slices.Contains(slices.Collect(maps.Values(p.rates)), l) {
+			p.rates[key] = l
+			return l, nil
+		}
+	}
+	p.rates[key], err = ratelimit.New(*key.config)
+	return p.rates[key], err
 }
 
 // callsOf returns what was counted for a destination like d on the route.

@@ -10,6 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/ratelimit"
 	"github.com/tulle-mesh/tulle/retry"
 )
 
@@ -32,6 +33,11 @@ type Policies struct {
 	// their bodies, and how many wait. All calls to the service under equal
 	// policies share one.
 	Limit *breaker.Limit `json:"limit,omitzero"`
+	// RateLimit bounds how many calls are made in a time, before anything else
+	// is done for them; they wait for their turn within its MaxWait. A policy
+	// that is used in several places, through the same pointer, has one set of
+	// buckets for each service.
+	RateLimit *ratelimit.Config `json:"rateLimit,omitzero"`
 	// Outliers leaves endpoints out for a while that fail where others do
 	// not. It is for services, not for routes.
 	Outliers *health.Outliers `json:"outliers,omitzero"`
@@ -61,6 +67,14 @@ func (p Policies) validate(f *faults) {
 	validate(f, "fault", p.Fault)
 	validate(f, "breaker", p.Breaker)
 	validate(f, "limit", p.Limit)
+	validate(f, "rateLimit", p.RateLimit)
+	if p.RateLimit != nil {
+		for i, limit := range p.RateLimit.Policies {
+			if limit.Key.Route || limit.Key.Source {
+				f.add("rateLimit.policies[%d].key: route and source are for requests that come in", i)
+			}
+		}
+	}
 	validate(f, "outliers", p.Outliers)
 	validate(f, "endpointBreaker", p.EndpointBreaker)
 	validate(f, "probe", p.Probe)
@@ -115,6 +129,7 @@ func (p Policies) or(wider Policies) Policies {
 	p.Fault = orPtr(p.Fault, wider.Fault)
 	p.Breaker = orPtr(p.Breaker, wider.Breaker)
 	p.Limit = orPtr(p.Limit, wider.Limit)
+	p.RateLimit = orPtr(p.RateLimit, wider.RateLimit)
 	p.Outliers = orPtr(p.Outliers, wider.Outliers)
 	p.EndpointBreaker = orPtr(p.EndpointBreaker, wider.EndpointBreaker)
 	p.Probe = orPtr(p.Probe, wider.Probe)
@@ -138,6 +153,7 @@ func (all policyClones) of(p Policies) Policies {
 	shared(all, p.Fault, &c.Fault)
 	shared(all, p.Breaker, &c.Breaker)
 	shared(all, p.Limit, &c.Limit)
+	shared(all, p.RateLimit, &c.RateLimit)
 	shared(all, p.Outliers, &c.Outliers)
 	shared(all, p.EndpointBreaker, &c.EndpointBreaker)
 	shared(all, p.Probe, &c.Probe)
@@ -164,7 +180,7 @@ func (p Policies) clone() Policies {
 		p.Fault.Match = cloneMatches(p.Fault.Match)
 		p.Fault.Delay, p.Fault.Abort = clonePtr(p.Fault.Delay), clonePtr(p.Fault.Abort)
 	}
-	p.Breaker, p.Limit = clonePtr(p.Breaker), clonePtr(p.Limit)
+	p.Breaker, p.Limit, p.RateLimit = clonePtr(p.Breaker), clonePtr(p.Limit), deepCopy(p.RateLimit)
 	p.Outliers, p.EndpointBreaker, p.Probe = clonePtr(p.Outliers), clonePtr(p.EndpointBreaker), clonePtr(p.Probe)
 	if p.Probe != nil {
 		p.Probe.Statuses = slices.Clone(p.Probe.Statuses)
@@ -176,6 +192,7 @@ func (p Policies) clone() Policies {
 func (p Policies) effective() Policies {
 	p.Timeout = max(0, p.Timeout)
 	p.Retry, p.Breaker, p.Limit = effective(p.Retry), effective(p.Breaker), effective(p.Limit)
+	p.RateLimit = effective(p.RateLimit)
 	p.Outliers, p.EndpointBreaker, p.Probe = effective(p.Outliers), effective(p.EndpointBreaker), effective(p.Probe)
 	return p.redacted()
 }
@@ -224,6 +241,9 @@ func (p Policies) String() string {
 	}
 	mode("breaker", p.Breaker != nil, orZero(p.Breaker).Mode)
 	mode("limit", p.Limit != nil, orZero(p.Limit).Mode)
+	if p.RateLimit != nil {
+		parts = append(parts, fmt.Sprintf("%d rate limits", len(p.RateLimit.Policies)))
+	}
 	mode("outliers", p.Outliers != nil, orZero(p.Outliers).Mode)
 	mode("endpoint breaker", p.EndpointBreaker != nil, orZero(p.EndpointBreaker).Mode)
 	mode("probe", p.Probe != nil, orZero(p.Probe).Mode)

@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/ratelimit"
 )
 
 // Report tells what the policies under Mode Observe would have done since the
@@ -89,6 +90,18 @@ func (s *service) report(p *plan) (all []PolicyReport) {
 	for key, l := range p.limiters {
 		if stats := l.Stats(); key.service == s.name && key.limit.Mode == outcome.Observe {
 			all = append(all, PolicyReport{Policy: "limit", Verb: "refuse", Would: stats.WouldRefuse, Succeeded: stats.WouldRefuseSucceeded})
+		}
+	}
+	for key, l := range p.rates {
+		if key.service != s.name {
+			continue
+		}
+		for _, limit := range l.Stats().Policies {
+			if slices.ContainsFunc(key.config.Policies, func(c ratelimit.Policy) bool {
+				return c.Name == limit.Name && c.Mode == outcome.Observe
+			}) {
+				all = append(all, PolicyReport{Policy: "rateLimit " + limit.Name, Verb: "refuse", Would: limit.WouldRefuse, Succeeded: limit.WouldRefuseSucceeded})
+			}
 		}
 	}
 	injectors := map[*fault.Injector]bool{}

@@ -18,6 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/mirror"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/ratelimit"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
 )
@@ -100,6 +101,8 @@ type ServiceState struct {
 	// different policy.
 	Breakers []BreakerState `json:"breakers,omitempty"`
 	Limits   []LimitState   `json:"limits,omitempty"`
+	// RateLimits are those of calls to the service.
+	RateLimits []ratelimit.Stats `json:"rateLimits,omitempty"`
 	// Faults counts injected ones, of all that the same policy is for.
 	Faults *fault.Stats `json:"faults,omitempty"`
 }
@@ -294,6 +297,12 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 			out.Limits = append(out.Limits, LimitState{key.limit, l.Stats()})
 		}
 	}
+	for key, l := range p.rates {
+		if key.service == s.name {
+			out.RateLimits = append(out.RateLimits, l.Stats())
+		}
+	}
+	slices.SortFunc(out.RateLimits, func(a, b ratelimit.Stats) int { return compareText(a.Policies, b.Policies) })
 	slices.SortFunc(out.Limits, func(a, b LimitState) int { return compareText(a.Limit, b.Limit) })
 	return out
 }
