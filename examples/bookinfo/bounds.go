@@ -5,21 +5,23 @@ import "math"
 // falseAlarm is the most that a share may be missed by chance alone.
 //
 // All tasks together look at four shares that chance decides: in the steps of
-// task "shifting" with n = 400 calls, p = 0.1 and p = 0.5, of "ejection" with
-// n = 400, p = 1/3, and of "failover" with n = 1000, p = 0.7. The count of the
+// task "shifting" with n = 400 calls, p = 0.1 and p = 0.5, of "ejection" with n
+// = 400, p = 1/3, and of "failover" with n = 1000, p = 0.7. The count of the
 // other part follows from the first, so a run gives a false alarm with a
-// probability of at most 4e-10. Everything else is expected always or never:
-// the users of "faults" take turns. What may be seen besides is bounded by how
-// much time passes, with much to spare on a machine that is not busy.
+// probability of at most 4e-10. Everything else is expected always or never, or
+// takes turns. What may be seen besides is bounded by how much time passes,
+// with much to spare on a machine that is not busy.
 //
 // The other way round, a step meets its expectation without its policy by
 // chance alone if none of its calls falls to one of three endpoints: with a
 // probability of at most (1/3)^100 in "routing", (2/3)^400 in "shifting",
 // (2/3)^200 in "retries" and (2/3)^100 in "failover", all below 1e-17. That at
 // most half of 200 calls go where two of three endpoints are, in the last step
-// of "failover", has one of 8e-7. Where no call at all is to come to a version,
-// and its copies are counted, it cannot; nor where alerts are, or endpoints
-// left out, of which there are none then.
+// of "failover", has one of 8e-7. That no POST is under way at any of three
+// processes of ratings when it is killed, of the eight calls that each has at a
+// time in "restart", has one of (1/2)^24, or 6e-8. Where no call at all is to
+// come to a version, and its copies are counted, it cannot; nor where alerts
+// are, or endpoints left out, of which there are none then.
 const falseAlarm = 1e-10
 
 // bounds returns the counts that n calls may come to of which each falls to a

@@ -33,6 +33,9 @@ func describe(r rules) []string {
 			lines = append(lines, fmt.Sprintf("from its return it grows into its share in %v", e.Ramp))
 		}
 	}
+	if r.grace > 0 {
+		lines = append(lines, fmt.Sprintf("a process that is told to stop goes on for %v and says so", r.grace))
+	}
 	if r.nearest {
 		lines = append(lines, "endpoints in the caller's own zone come first")
 	}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +36,9 @@ type rules struct {
 	retry  bool
 	// outliers, if there are any, leave out endpoints that fail.
 	outliers *health.Outliers
+	// grace is how long processes go on serving when they are told to stop;
+	// zero is a moment that nobody has to wait for.
+	grace time.Duration
 	// nearest prefers endpoints in the zone of the caller to all others.
 	nearest bool
 }
@@ -81,6 +84,10 @@ func calls(service string) []string {
 	return nil
 }
 
+// defaultGrace is how long a process that is told to stop goes on serving:
+// nobody calls it so rarely that he would not learn of it.
+const defaultGrace = 500 * time.Millisecond
+
 // startFleet starts all processes and makes them known to one another. The
 // page is at port if that is free. perTry is how long an attempt at ratings
 // may take; those who wait for it get four times as long.
@@ -89,7 +96,7 @@ func startFleet(ctx context.Context, port int, seed uint64, perTry time.Duration
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{processes: members(), perTry: perTry, client: &http.Client{Timeout: time.Minute}, alerts: alerts}
+	f := &fleet{processes: members(), perTry: perTry, client: newClient(), alerts: alerts}
 	for i, p := range f.processes {
 		p.addr, p.alerts = "127.0.0.1:0", alerts.url
 		if seed != 0 {
@@ -131,7 +138,7 @@ func (f *fleet) apply(ctx context.Context, r rules) error {
 func (f *fleet) tell(ctx context.Context, p *process, trouble *fault.Policy) error {
 	s := settings{
 		Routes: f.rules.of(p.service), Retry: f.rules.retry, PerTry: f.perTry, Outliers: f.rules.outliers,
-		Nearest: f.rules.nearest, Fault: trouble,
+		Nearest: f.rules.nearest, Grace: cmp.Or(f.rules.grace, defaultGrace), Fault: trouble,
 	}
 	for _, name := range calls(p.service) {
 		if s.Endpoints == nil {
@@ -217,37 +224,6 @@ func (f *fleet) of(service string) []*process {
 }
 
 func (f *fleet) url() string { return "http://" + f.processes[0].addr + "/productpage" }
-
-// look asks for the page as a user, "" for one who is not logged in.
-func (f *fleet) look(ctx context.Context, user string) (page, error) {
-	var p page
-	err := f.fetch(ctx, f.url()+"?format=json", user, &p)
-	return p, err
-}
-
-// fetch asks for JSON as a user.
-func (f *fleet) fetch(ctx context.Context, url, user string, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	if user != "" {
-		req.AddCookie(&http.Cookie{Name: userCookie, Value: user})
-	}
-	resp, err := f.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(url + " answers " + resp.Status)
-	}
-	return json.Unmarshal(body, answer)
-}
 
 // version returns the processes of one version of a service.
 func (f *fleet) version(service, version string) []*process {

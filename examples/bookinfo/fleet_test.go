@@ -124,6 +124,7 @@ func TestDescribe(t *testing.T) {
 		"what failed, and can be repeated, is tried once more elsewhere",
 		"an endpoint that fails 5 calls in a row is left out, for 10s at first; then one call tries it",
 		"from its return it grows into its share in 10s",
+		"a process that is told to stop goes on for 1s and says so",
 		"endpoints in the caller's own zone come first",
-	}, describe(rules{routes: []tulle.Route{jason, halves}, retry: true, outliers: &health.Outliers{}, nearest: true}))
+	}, describe(rules{routes: []tulle.Route{jason, halves}, retry: true, outliers: &health.Outliers{}, grace: time.Second, nearest: true}))
 }

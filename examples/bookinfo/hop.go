@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,8 +40,22 @@ type hopKey struct{}
 
 // get asks another service for what is at the path, and decodes the answer.
 func (s *service) get(ctx context.Context, user, to, path string, answer any) hop {
+	return s.call(ctx, http.MethodGet, user, to, path, nil, answer)
+}
+
+// post sends something to another service, and decodes the answer. A call
+// like that is not repeated once it may have arrived.
+func (s *service) post(ctx context.Context, user, to, path string, what, answer any) hop {
+	body, err := json.Marshal(what)
+	if err != nil {
+		return hop{To: to, Error: err.Error()}
+	}
+	return s.call(ctx, http.MethodPost, user, to, path, body, answer)
+}
+
+func (s *service) call(ctx context.Context, method, user, to, path string, body []byte, answer any) hop {
 	h := hop{To: to}
-	if err := s.fetch(context.WithValue(ctx, hopKey{}, &h), user, "http://"+to+path, answer); err != nil {
+	if err := s.fetch(context.WithValue(ctx, hopKey{}, &h), method, user, "http://"+to+path, body, answer); err != nil {
 		h.Error = err.Error()
 		// What the mesh says is a sentence already; the client puts the URL before it.
 		if e, ok := errors.AsType[*tulle.Error](err); ok {
@@ -50,10 +65,13 @@ func (s *service) get(ctx context.Context, user, to, path string, answer any) ho
 	return h
 }
 
-func (s *service) fetch(ctx context.Context, user, url string, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func (s *service) fetch(ctx context.Context, method, user, url string, body []byte, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return err
+	}
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if user != "" {
 		req.Header.Set(userHeader, user)
@@ -63,14 +81,14 @@ func (s *service) fetch(ctx context.Context, user, url string, answer any) error
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
+	got, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
 	if err != nil {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
 		return errors.New(resp.Status)
 	}
-	return json.Unmarshal(body, answer)
+	return json.Unmarshal(got, answer)
 }
 
 // note is the mesh's hook: it writes what only the mesh knows of a call into

@@ -31,6 +31,8 @@ type settings struct {
 	Outliers *health.Outliers `json:"outliers,omitempty"`
 	// Nearest prefers endpoints in the zone of the process to all others.
 	Nearest bool `json:"nearest,omitempty"`
+	// Grace is how long the process goes on serving when it is told to stop.
+	Grace time.Duration `json:"grace,omitempty"`
 	// Fault is what the service does to everybody who calls it. Those who
 	// call do not know: to them it is slow or fails.
 	Fault *fault.Policy `json:"fault,omitempty"`
@@ -38,9 +40,11 @@ type settings struct {
 
 // config is the mesh part of a service, all of it: the services that it
 // calls, their versions as subsets, routes, time-outs, retries, and which
-// endpoints are left out or preferred. Zone is where the process runs.
+// endpoints are left out or preferred; and what requests to it are subject to.
+// Zone is where the process runs.
 func (s *settings) config(zone string) tulle.Config {
 	c := tulle.Config{Routes: s.Routes, Zone: zone, Policies: tulle.Policies{Timeout: 3 * s.PerTry, Outliers: s.Outliers}}
+	c.Inbound.Grace = s.Grace
 	if s.Retry {
 		// A task lets a third of all first attempts fail, which is more
 		// than the default budget of a fifth lets repeat for long.

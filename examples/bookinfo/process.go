@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -167,6 +168,25 @@ func (p *process) running() bool {
 
 // leave lets the process end by itself.
 func (p *process) leave() { _ = p.stdin.Close() }
+
+// quit tells the process to stop, as those who run services do, and waits
+// until it has: it takes leave of its callers first.
+func (p *process) quit(ctx context.Context) error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("%s: %w", p, err)
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		_ = p.stdin.Close()
+		return p.err
+	case <-timer.C:
+		return fmt.Errorf("%s does not stop within %v", p, patience)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // kill ends the process, paused or not, and waits until it has ended. That
 // it may have ended already is no error.

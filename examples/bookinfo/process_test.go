@@ -2,11 +2,14 @@ package main
 
 import (
 	"net/http"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/fault"
 )
 
@@ -28,6 +31,45 @@ func TestProcessThatCannotListen(t *testing.T) {
 
 	stranger := &process{service: "nonesuch", addr: "127.0.0.1:0"}
 	require.ErrorContains(t, stranger.start(t.Context()), `there is no service "nonesuch"`)
+}
+
+// TestProcessTakesLeave: told to stop it says so, answers whoever has asked,
+// and ends.
+func TestProcessTakesLeave(t *testing.T) {
+	p := newProcess(t, "ratings", "v1")
+	require.NoError(t, p.order(t.Context(), settings{Grace: time.Minute}))
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	leaves := func() bool {
+		resp, err := http.Get("http://" + p.addr + "/ratings/0")
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		report, err := endpoint.ParseLoadReport(resp.Header.Get(endpoint.LoadReportHeader))
+		return err == nil && report.Leaving
+	}
+	require.Eventually(t, leaves, patience, time.Millisecond)
+	require.True(t, p.running())
+
+	quick := newProcess(t, "ratings", "v1")
+	slow := fault.Policy{Delay: &fault.Delay{Percent: 100, Duration: time.Second}}
+	require.NoError(t, quick.order(t.Context(), settings{Grace: time.Millisecond, Fault: &slow}))
+	answered := make(chan int, 1)
+	go func() {
+		resp, err := http.Get("http://" + quick.addr + "/ratings/0")
+		if err != nil {
+			answered <- 0
+			return
+		}
+		_ = resp.Body.Close()
+		answered <- resp.StatusCode
+	}()
+	require.Eventually(t, func() bool {
+		n, err := quick.requests(t.Context())
+		return err == nil && n == 1
+	}, patience, time.Millisecond)
+	require.NoError(t, quick.quit(t.Context()))
+	require.Equal(t, http.StatusOK, <-answered)
+	require.False(t, quick.running())
 }
 
 // TestProcessRefusesBadSettings: it says why, and goes on with what it had.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/tulle-mesh/tulle"
 )
@@ -22,6 +23,10 @@ type page struct {
 	State *tulle.State `json:"-"`
 	// Refresh asks for the page to be loaded again each second.
 	Refresh bool `json:"-"`
+	// Asked is the request that it answers, and Refused why there is no page,
+	// for those who look at it.
+	Asked   request  `json:"-"`
+	Refused *refusal `json:"-"`
 }
 
 // productpage puts the page together. It logs in whoever asks to be: this is
@@ -30,16 +35,26 @@ func (s *service) productpage() http.Handler {
 	html := newTemplate()
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", http.RedirectHandler("/productpage", http.StatusFound))
-	mux.HandleFunc("GET /productpage", func(w http.ResponseWriter, r *http.Request) {
+	show := func(w http.ResponseWriter, r *http.Request, given *rating) {
 		w.Header().Set("Cache-Control", "no-store")
 		if r.FormValue("format") == "json" {
-			answer(w, s.page(r.Context(), userOf(r), "/reviews/0"))
+			answer(w, s.page(r.Context(), userOf(r), "/reviews/0", given))
 			return
 		}
-		p := s.page(r.Context(), userOf(r), "/reviews/0?state=1")
+		p := s.page(r.Context(), userOf(r), "/reviews/0?state=1", given)
 		state := s.mesh.State()
 		p.State, p.Refresh = &state, r.FormValue("refresh") != ""
 		render(w, html, p)
+	}
+	mux.HandleFunc("GET /productpage", func(w http.ResponseWriter, r *http.Request) { show(w, r, nil) })
+	mux.HandleFunc("POST /productpage", func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, 1<<10)
+		stars, err := strconv.Atoi(r.PostFormValue("stars"))
+		if err != nil || stars < 1 || stars > mostStars {
+			http.Error(w, "a rating has from 1 to 5 stars", http.StatusBadRequest)
+			return
+		}
+		show(w, r, &rating{stars})
 	})
 	mux.HandleFunc("POST /login", login)
 	mux.HandleFunc("POST /logout", logout)
@@ -54,13 +69,18 @@ func (p page) Known() []known {
 	return slices.Concat(knownOf(*p.State), p.Reviews.Known)
 }
 
-// page asks details, and reviews for what is at the path. What cannot be had is left out, and why is
-// in its hop: a page with a hole is better than none.
-func (s *service) page(ctx context.Context, user, path string) page {
+// page asks details, and reviews for what is at the path, which gets the
+// rating that the user gives, if he does. What cannot be had is left out, and
+// why is in its hop: a page with a hole is better than none.
+func (s *service) page(ctx context.Context, user, path string, given *rating) page {
 	p := page{User: user}
 	p.Details = s.get(ctx, user, "details", "/details/0", &p.Book)
 	p.Details.served = p.Book.Served
-	p.Review = s.get(ctx, user, "reviews", path, &p.Reviews)
+	if given != nil {
+		p.Review = s.post(ctx, user, "reviews", path, given, &p.Reviews)
+	} else {
+		p.Review = s.get(ctx, user, "reviews", path, &p.Reviews)
+	}
 	p.Review.served = p.Reviews.Served
 	return p
 }

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tulle-mesh/tulle"
@@ -58,9 +59,10 @@ type order struct {
 	Settings *settings `json:"settings,omitempty"`
 }
 
-// serve is the main function of a service's process. It returns when in ends,
-// which it does with the process that holds the other side: nobody outlives
-// the parent.
+// serve is the main function of a service's process. It returns when it has
+// been told to stop by SIGTERM, after the last request; or at once when in
+// ends, which it does with the process that holds the other side: nobody
+// outlives the parent.
 func serve(args []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet("service", flag.ContinueOnError)
 	name := flags.String("name", "", "name of the service")
@@ -87,7 +89,9 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 	}
 	s.client = s.mesh.Client()
 	replies := json.NewEncoder(out)
-	hello, err := s.listen(*addr)
+	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	hello, served, err := s.listen(told, *addr)
 	if err != nil {
 		// The parent tells it better than a second voice would.
 		return replies.Encode(reply{Error: err.Error()})
@@ -95,7 +99,15 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 	if err := replies.Encode(hello); err != nil {
 		return err
 	}
-	return s.obey(json.NewDecoder(in), replies)
+	obeyed := make(chan error, 1)
+	go func() { obeyed <- s.obey(json.NewDecoder(in), replies) }()
+	select {
+	case err = <-served:
+	case err = <-obeyed:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return errors.Join(err, s.mesh.Shutdown(ctx))
 }
 
 // handler returns what the service answers requests with.
@@ -147,7 +159,7 @@ func (s *service) obey(orders *json.Decoder, replies *json.Encoder) error {
 	for {
 		var o order
 		if err := orders.Decode(&o); errors.Is(err, io.EOF) {
-			break
+			return nil
 		} else if err != nil {
 			return err
 		}
@@ -161,36 +173,31 @@ func (s *service) obey(orders *json.Decoder, replies *json.Encoder) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	return s.mesh.Shutdown(ctx)
 }
 
-// listen serves the service at addr, and the state of its mesh elsewhere. Both
-// go on until the process ends.
-func (s *service) listen(addr string) (reply, error) {
+// listen serves the service at addr until told ends, by way of its mesh, and
+// the state of the mesh elsewhere until the process ends. The channel gets how
+// the first came to its end.
+func (s *service) listen(told context.Context, addr string) (hello reply, served <-chan error, err error) {
 	handler, err := s.handler()
 	if err != nil {
-		return reply{}, err
+		return reply{}, nil, err
 	}
-	var hello reply
-	if hello.Addr, err = listen(addr, s.front(handler)); err != nil {
-		return reply{}, err
-	}
-	hello.Debug, err = listen("127.0.0.1:0", s.mesh.Debug())
-	return hello, err
-}
-
-// listen serves handler at addr and returns the real address.
-func listen(addr string, handler http.Handler) (string, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return "", err
+		return reply{}, nil, err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	debug, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return reply{}, nil, errors.Join(err, l.Close())
+	}
+	server := &http.Server{Handler: s.front(handler), ReadHeaderTimeout: 5 * time.Second}
+	over := make(chan error, 1)
+	go func() { over <- s.mesh.ServeListener(told, server, l) }()
+	state := &http.Server{Handler: s.mesh.Debug(), ReadHeaderTimeout: 5 * time.Second}
 	// It ends with the process and has nothing else to say.
-	go func() { _ = server.Serve(l) }()
-	return l.Addr().String(), nil
+	go func() { _ = state.Serve(debug) }()
+	return reply{Addr: l.Addr().String(), Debug: debug.Addr().String()}, over, nil
 }
 
 // seeded returns a source of chance that is the same in every run, nil for

@@ -75,6 +75,25 @@ func TestShop(t *testing.T) {
 	require.Equal(t, "stars", starsOfReviews(p))
 	require.Equal(t, "v2", versionOfReviews(p))
 
+	given := func(stars string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/productpage?format=json", strings.NewReader(url.Values{"stars": {stars}}.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return ask(shop, r)
+	}
+	p, users = page{}, nil
+	require.NoError(t, json.Unmarshal(given("4").Body.Bytes(), &p))
+	require.Equal(t, []string{"/details/0 ", "/reviews/0 ", "/ratings/0 "}, users)
+	require.Equal(t, "stars", starsOfReviews(p))
+	for _, bad := range []string{"", "0", "6", "x", strings.Repeat("1", 2<<10)} {
+		require.Equal(t, http.StatusBadRequest, given(bad).Code, bad)
+	}
+	var stored struct{ Given uint64 }
+	require.NoError(t, json.Unmarshal(ask(leaf.ratings(), httptest.NewRequest(http.MethodPost, "/ratings/0", strings.NewReader(`{"stars": 1}`))).Body.Bytes(), &stored))
+	require.EqualValues(t, 1, stored.Given)
+	for _, bad := range []string{"", "[]", `{"stars": 6}`} {
+		require.Equal(t, http.StatusBadRequest, ask(leaf.ratings(), httptest.NewRequest(http.MethodPost, "/ratings/0", strings.NewReader(bad))).Code)
+	}
+
 	trouble := failing()
 	require.NoError(t, leaf.take(settings{Fault: &trouble}))
 	p = page{}

@@ -30,7 +30,10 @@ type step struct {
 	rules rules
 	// users look at the page in turn; without any it is one who is not logged in.
 	users []string
-	calls int
+	// request, if there is any, makes the request of a number in their place.
+	// Only then may there be answers without a page.
+	request func(f *fleet, made int) request
+	calls   int
 	// see tells what of a page the step is about.
 	see func(page) string
 	// expect are the shares of what is seen. What is not in it must not be
@@ -42,13 +45,22 @@ type step struct {
 	// quote, if there is any, tells in words what a page says.
 	quote func(page) string
 	// trouble, if there is any, is made before and ended after the calls.
-	trouble func(context.Context, *fleet) (end func(context.Context) error, err error)
+	trouble harm
+	// during, if there is any, is done while many look at the page at once, as
+	// long as it takes and until there were as many calls as the step has.
+	during func(context.Context, *fleet) error
+	// without, if there is any, changes what is done when the step is taken
+	// without the policy, which may be a way of doing it.
+	without func(*step)
 	// count, if there is any, is of what no page shows. It begins before the
 	// calls, and what it returns tells the numbers after the trouble has ended.
 	count func(context.Context, *fleet) (tell func(context.Context) (tally, error), err error)
 	// counted are the numbers expected.
 	counted map[string]span
 }
+
+// harm is what makes trouble, until end is called.
+type harm func(context.Context, *fleet) (end func(context.Context) error, err error)
 
 // span is what a number may be: from least to most.
 type span struct{ least, most int }
@@ -84,7 +96,7 @@ type sight struct {
 
 // tasks are all there are, in the order in which they are shown.
 func tasks() []task {
-	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask(), failoverTask()}
+	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask(), failoverTask(), restartTask()}
 }
 
 // walker walks through tasks and says what it sees.
@@ -132,6 +144,9 @@ func (w *walker) prove(ctx context.Context, s step, without rules) error {
 	w.verdict("observed", seen, map[bool]string{true: "ok", false: "NOT as expected"}[miss == nil])
 
 	s.rules = without
+	if s.without != nil {
+		s.without(&s)
+	}
 	seen, err = w.take(ctx, "without", s)
 	if err != nil {
 		return errors.Join(miss, err)
@@ -170,8 +185,12 @@ func (w *walker) take(ctx context.Context, label string, s step) (seen sight, er
 		}
 		defer func() { err = errors.Join(err, end(ctx)) }()
 	}
+	look := w.look
+	if s.during != nil {
+		look = w.crowd
+	}
 	var quote string
-	if seen.pages, quote, err = w.look(ctx, label, s); quote != "" {
+	if seen.pages, quote, err = look(ctx, label, s); quote != "" {
 		seen.lines = append(seen.lines, [2]string{"page", quote})
 	}
 	return seen, err
@@ -189,11 +208,7 @@ func (w *walker) look(ctx context.Context, label string, s step) (seen map[strin
 		case <-ctx.Done():
 			return nil, "", ctx.Err()
 		}
-		user := ""
-		if len(s.users) > 0 {
-			user = s.users[made%len(s.users)]
-		}
-		p, err := w.fleet.look(ctx, user)
+		p, err := s.look(ctx, w.fleet, made)
 		if err != nil {
 			// Productpage itself fails in no step, so this says nothing about a policy.
 			return nil, "", err
@@ -209,10 +224,30 @@ func (w *walker) look(ctx context.Context, label string, s step) (seen map[strin
 	return seen, quote, nil
 }
 
+// look makes the call of a number.
+func (s step) look(ctx context.Context, f *fleet, made int) (page, error) {
+	if s.request != nil {
+		return f.ask(ctx, s.request(f, made))
+	}
+	user := ""
+	if len(s.users) > 0 {
+		user = s.users[made%len(s.users)]
+	}
+	return f.look(ctx, user)
+}
+
 // judge compares pages with the shares expected, and numbers with those that
 // they must be.
 func (s step) judge(seen sight) error {
 	var faults []error
+	if s.during != nil {
+		// How many there were depends on how long it took.
+		all := 0
+		for _, n := range seen.pages {
+			all += n
+		}
+		s.calls = max(s.calls, all)
+	}
 	calls := s.calls
 	for _, what := range slices.Sorted(maps.Keys(s.besides)) {
 		n := seen.pages[what]

@@ -36,7 +36,7 @@ func ejectionTask() task {
 	const met = 5 + 5
 	gone := step{
 		rules: with(0), calls: 150, see: attemptsAtRatings, expect: map[string]float64{"1 attempt": 1},
-		besides: map[string]int{"2 attempts": met},
+		besides: map[string]int{"2 attempts": met, "no stars": stalls},
 		count:   countEndpoints, counted: map[string]span{leftOut: exactly(1)},
 	}
 	stopped, killed := gone, gone

@@ -46,7 +46,7 @@ func (s serviceView) out() []endpointView {
 // view returns the state of the mesh in a process.
 func (f *fleet) view(ctx context.Context, p *process) (view, error) {
 	var v view
-	err := f.fetch(ctx, "http://"+p.debug+"/?format=json", "", &v)
+	err := f.fetch(ctx, "http://"+p.debug+"/?format=json", request{}, &v)
 	return v, err
 }
 
