@@ -11,6 +11,9 @@ import (
 // reports false when there is no IP address, as with unix sockets. It does not
 // allocate.
 func PeerAddr(remoteAddr string) (netip.Addr, bool) {
+	if addr, ok := peer4(remoteAddr); ok {
+		return addr, true
+	}
 	host, port := remoteAddr, ""
 	if rest, ok := strings.CutPrefix(host, "["); ok {
 		if host, port, ok = strings.Cut(rest, "]"); !ok || port != "" && port[0] != ':' {
@@ -34,4 +37,38 @@ func PeerAddr(remoteAddr string) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return addr.Unmap(), true
+}
+
+// peer4 reads what nearly all addresses are, an IPv4 address with a port or
+// without, in one pass. What it does not know may be an address all the same.
+func peer4(s string) (addr netip.Addr, ok bool) {
+	var parts [4]byte
+	n, value, digits, i := 0, 0, 0, 0
+	for ; i < len(s) && s[i] != ':'; i++ {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9':
+			if digits > 0 && value == 0 {
+				return addr, false // no leading zeros
+			}
+			value, digits = 10*value+int(c-'0'), digits+1
+			if value > 255 {
+				return addr, false
+			}
+		case c == '.' && digits > 0 && n < 3:
+			parts[n] = byte(value)
+			n, value, digits = n+1, 0, 0
+		default:
+			return addr, false
+		}
+	}
+	if n != 3 || digits == 0 {
+		return addr, false
+	}
+	parts[3] = byte(value)
+	for i++; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return addr, false
+		}
+	}
+	return netip.AddrFrom4(parts), true
 }
