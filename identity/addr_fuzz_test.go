@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/tulle-mesh/tulle/identity"
@@ -46,7 +47,8 @@ func FuzzPeerAddr(f *testing.F) {
 		if ok && (!addr.IsValid() || addr.Is4In6() || addr.Zone() != "") {
 			t.Fatalf("%q: %v is not canonical", remote, addr)
 		}
-		if want, err := netip.ParseAddrPort(remote); err == nil {
+		// A bracket in a zone is nothing that a peer's address has.
+		if want, err := netip.ParseAddrPort(remote); err == nil && strings.Count(remote, "]") < 2 {
 			if want := want.Addr().WithZone("").Unmap(); !ok || addr != want {
 				t.Fatalf("%q: %v, %t; netip says %v", remote, addr, ok, want)
 			}
