@@ -157,3 +157,65 @@ func TestIncidentsOfServicesEndWithTheirPolicy(t *testing.T) {
 		assert.Len(w, told.told(), 2)
 	})
 }
+
+// A listener that panics is told of what follows, and the log of the panic.
+func TestAListenerThatPanicsHarmsNobody(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(1)
+		c := one(addrs...)
+		c.Policies.Breaker = &breaker.Policy{Consecutive: 3, HalfOpenCalls: 1}
+		var told incidents
+		var log syncBuffer
+		m := w.mesh(c, tulle.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), tulle.WithHooks(tulle.Hooks{BreakerChanged: func(e breaker.Event) {
+			if told.add(e); e.Open {
+				panic("the listener")
+			}
+		}}))
+		all[0].status.Store(503)
+		w.calls(m, 5)
+		all[0].status.Store(200)
+		time.Sleep(time.Minute)
+		require.Zero(w, w.calls(m, 1))
+		require.Len(w, told.told(), 2)
+		assert.Equal(w, 1, strings.Count(log.String(), `level=ERROR msg="the listener for breakers panicked" service=reviews panic="the listener"`), log.String())
+		require.NoError(w, m.Shutdown(w.Context()))
+	})
+}
+
+// While a listener hangs a bounded number of incidents waits. The others are
+// dropped whole, and the log says how many.
+func TestNoMoreIncidentsWaitThanTheBound(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(1)
+		c := one(addrs...)
+		c.Policies.Breaker = &breaker.Policy{Consecutive: 1, HalfOpenCalls: 1, OpenFor: time.Second}
+		hang := make(chan struct{})
+		var told incidents
+		var log syncBuffer
+		m := w.mesh(c, tulle.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), tulle.WithHooks(tulle.Hooks{BreakerChanged: func(e breaker.Event) {
+			<-hang
+			told.add(e)
+		}}))
+		rounds := func(n int) {
+			for range n {
+				all[0].status.Store(503)
+				w.calls(m, 1)
+				time.Sleep(2 * time.Second)
+				all[0].status.Store(200)
+				w.calls(m, 1)
+			}
+		}
+		rounds(200)
+		close(hang)
+		synctest.Wait()
+		// The first was being told of; of the others there is a beginning as long
+		// as fewer than 256 events wait.
+		require.Len(w, told.told(), 2*129)
+		dropped := `level=WARN msg="incidents of breakers dropped, the listener is too slow" incidents=71`
+		assert.Equal(w, 1, strings.Count(log.String(), "incidents of breakers dropped"))
+		assert.Contains(w, log.String(), dropped)
+		rounds(1)
+		assert.Len(w, told.told(), 2*130, "it goes on")
+		assert.Equal(w, 1, strings.Count(log.String(), "incidents of breakers dropped"))
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/tulletest"
@@ -187,4 +188,96 @@ func TestASlowCallBeyondTheTimeoutIsAFault(t *testing.T) {
 	c := one("10.0.0.1:80")
 	c.Policies = tulle.Policies{Timeout: time.Second, Breaker: &breaker.Policy{SlowCall: 2 * time.Second}}
 	assert.Error(t, c.Validate())
+}
+
+// The breaker of an endpoint opens again in another incident, which is told of
+// like the first.
+func TestBreakerOfAnEndpointOpensAgain(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		c := fair(one(addrs...))
+		c.Policies.EndpointBreaker = &breaker.Policy{Consecutive: 3, HalfOpenCalls: 1}
+		var told incidents
+		m := w.mesh(c, tulle.WithHooks(tulle.Hooks{BreakerChanged: told.add}))
+		for n := 1; n <= 2; n++ {
+			all[0].status.Store(500)
+			require.Equal(w, 3, w.calls(m, 30))
+			require.Equal(w, []endpoint.Hold{endpoint.BreakerOpen}, holds(service(w, m, "reviews").Endpoints[0]))
+			require.Len(w, told.told(), 2*n-1)
+			all[0].status.Store(200)
+			time.Sleep(time.Minute)
+			require.Zero(w, w.calls(m, 1))
+			require.Empty(w, holds(service(w, m, "reviews").Endpoints[0]))
+			require.Len(w, told.told(), 2*n)
+			time.Sleep(time.Minute) // back in its full share
+		}
+		for i, e := range told.told() {
+			assert.Equal(w, i%2 == 0, e.Open, i)
+			assert.Equal(w, addrs[0], e.Endpoint)
+		}
+	})
+}
+
+// Under Observe the breaker of an endpoint leaves nothing out. It is told what
+// it would have, and the incident.
+func TestBreakerOfAnEndpointObserved(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		c := fair(one(addrs...))
+		c.Policies.EndpointBreaker = &breaker.Policy{Mode: outcome.Observe, Consecutive: 3, OpenFor: time.Hour}
+		var told incidents
+		m := w.mesh(c, tulle.WithHooks(tulle.Hooks{BreakerChanged: told.add}))
+		all[0].status.Store(500)
+		require.Equal(w, 10, w.calls(m, 30))
+		require.Empty(w, holds(service(w, m, "reviews").Endpoints[0]))
+		require.Equal(w, []tulle.EndpointReport{{Addr: addrs[0], LeftOut: true, Would: 7}}, policyReport(w, m, "endpointBreaker").Endpoints)
+		require.Len(w, told.told(), 1)
+		assert.Equal(w, outcome.Observe, told.told()[0].Mode)
+	})
+}
+
+// What has left an endpoint out takes its place once, however many say so; and
+// the endpoint is back when the last of them is content.
+func TestAnEndpointTakesOnePlace(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		c := fair(one(addrs...))
+		c.Policies = tulle.Policies{Outliers: &health.Outliers{}, EndpointBreaker: &breaker.Policy{Consecutive: 5, HalfOpenCalls: 2}}
+		m := w.mesh(c)
+		all[0].status.Store(500)
+		require.Equal(w, 5, w.calls(m, 30))
+		require.Equal(w, []endpoint.Hold{endpoint.Ejected, endpoint.BreakerOpen}, holds(service(w, m, "reviews").Endpoints[0]))
+		all[0].status.Store(200)
+		time.Sleep(time.Minute)
+		w.calls(m, 1)
+		require.Equal(w, []endpoint.Hold{endpoint.BreakerOpen}, holds(service(w, m, "reviews").Endpoints[0]))
+		w.calls(m, 1)
+		require.Empty(w, holds(service(w, m, "reviews").Endpoints[0]))
+	})
+}
+
+// A response that breaks off is a failure, one that had failed already is no
+// second one, and one that said nothing takes nobody's place.
+func TestBreakersKnowTheEndOfBodies(t *testing.T) {
+	for name, row := range map[string]struct {
+		status          int
+		calls, failures int
+	}{"success": {200, 3, 3}, "failure": {503, 3, 3}, "overload": {429, 3, 3}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve("10.0.0.1:80", tulletest.Step{}, tulletest.Step{Status: row.status, Body: "some words", Fault: tulletest.ResetBody})
+				c := one("10.0.0.1:80")
+				c.Policies.Breaker = &breaker.Policy{}
+				m := w.mesh(c)
+				w.get(m, "http://reviews/")
+				for range row.calls {
+					_, err := get(w.Context(), m, "http://reviews/")
+					require.Error(w, err)
+				}
+				b := service(w, m, "reviews").Breakers[0]
+				assert.Equal(w, 1+row.calls, b.Calls)
+				assert.Equal(w, row.failures, b.Failures)
+			})
+		})
+	}
 }

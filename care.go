@@ -46,7 +46,6 @@ func (s *service) equipLocked(members []*target, now time.Time) {
 		if !reflect.DeepEqual(old.asked.breaker, ask.breaker) {
 			old.retireBreaker()
 			next.breaker = s.newBreaker(t)
-			t.control.Lift(endpoint.BreakerOpen, now)
 		}
 		if old.probed != t || !reflect.DeepEqual(old.asked.probe, ask.probe) {
 			old.stopProbe()
@@ -299,10 +298,6 @@ func (s *service) logs(t *target, was, is *endpoint.Availability) (reports []fun
 				continue
 			}
 			s.leftOut[h].Add(1)
-			if h == endpoint.Leaving {
-				// It will close them itself soon, perhaps just as one is used.
-				reports = append(reports, t.closeIdle)
-			}
 			reports = append(reports, func() {
 				s.options.logger.Warn("endpoint left out", "service", s.name, "endpoint", t.Addr(), "hold", h.String(), "reason", reason)
 			})

@@ -131,3 +131,32 @@ func httpGet(w *world, url string) *http.Request {
 	require.NoError(w, err)
 	return req
 }
+
+// Explain tells that a breaker refuses, while it does: not under Observe, and
+// not when a trial is due.
+func TestExplainKnowsTheBreaker(t *testing.T) {
+	for _, mode := range []outcome.Mode{outcome.Enforce, outcome.Observe} {
+		t.Run(mode.String(), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				addrs, all := w.fleet(1)
+				c := one(addrs...)
+				c.Policies.Breaker = &breaker.Policy{Mode: mode, Consecutive: 3}
+				m := w.mesh(c)
+				req := httpGet(w, "http://reviews/")
+				all[0].status.Store(500)
+				w.calls(m, 2)
+				require.Empty(w, m.Explain(req).Destinations[0].Why)
+				w.calls(m, 1)
+				want := ""
+				if mode == outcome.Enforce {
+					want = "the breaker is open"
+					require.Contains(w, m.Explain(req).String(), "refused: the breaker is open")
+				}
+				require.Equal(w, want, m.Explain(req).Destinations[0].Why)
+				time.Sleep(time.Minute)
+				require.Empty(w, m.Explain(req).Destinations[0].Why)
+				require.Zero(w, service(w, m, "reviews").Breakers[0].Refused, "it asks for nothing")
+			})
+		})
+	}
+}

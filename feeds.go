@@ -56,6 +56,23 @@ func (n *notes) putOff(now time.Time) {
 	n.later.Store(now.Add(wait).UnixNano())
 }
 
+// spare counts an attempt that there would not have been. What succeeded may
+// be taken back at its end.
+func (n *notes) spare(r outcome.Result) {
+	switch good := !r.Class.Failed(); {
+	case r.Class == outcome.Neutral || r.Late && (good || r.Was == outcome.Neutral):
+	case r.Late:
+		for was := n.succeeded.Load(); was > 0 && !n.succeeded.CompareAndSwap(was, was-1); {
+			was = n.succeeded.Load()
+		}
+	default:
+		n.would.Add(1)
+		if good {
+			n.succeeded.Add(1)
+		}
+	}
+}
+
 // asked are the policies that feeds are made for.
 type asked struct {
 	outliers *health.Outliers
@@ -76,11 +93,8 @@ type verdict struct {
 // should look at the opinions.
 func (f *feeds) observe(v verdict) (look bool) {
 	v.own.Done(v.Result)
-	if f.checked != nil && f.asked.probe.Mode == outcome.Observe && !v.Late && v.Class != outcome.Neutral && f.unhealthy() {
-		f.notes.would.Add(1)
-		if !v.Class.Failed() {
-			f.notes.succeeded.Add(1)
-		}
+	if f.checked != nil && f.asked.probe.Mode == outcome.Observe && f.unhealthy() {
+		f.notes.spare(v.Result)
 	}
 	if f.record != nil {
 		look = f.record.Observe(v.Result, v.trial&trialOfEjection != 0)
@@ -113,9 +127,9 @@ type leaving struct {
 	due atomic.Int64
 }
 
-// leaveFor is how long an endpoint is believed that it is leaving, before it is
-// asked again. It may be gone, or started anew at the same address.
-const leaveFor = time.Second
+// leaveFor is how long an endpoint is believed that it is leaving. It is then
+// gone from discovery, or has been started anew at the same address.
+const leaveFor = 30 * time.Second
 
 func (l *leaving) announce(now time.Time) (first bool) {
 	return l.due.Swap(now.Add(leaveFor).UnixNano()) == 0
@@ -140,20 +154,8 @@ const (
 )
 
 // trialPatience is how long after it is due a trial waits for a call that can
-// be repeated elsewhere, leavingPatience the same for an endpoint that is
-// leaving and so quite likely to be gone.
-const (
-	trialPatience   = time.Second
-	leavingPatience = 30 * time.Second
-)
-
-// patience is how long trials of a target wait for a call that can be repeated.
-func (t *target) patience() time.Duration {
-	if held(t.Availability(), endpoint.Leaving) {
-		return leavingPatience
-	}
-	return trialPatience
-}
+// be repeated elsewhere.
+const trialPatience = time.Second
 
 // onTrial reports whether a target is left out only for what a call can try.
 func onTrial(a *endpoint.Availability) bool {

@@ -104,3 +104,25 @@ func TestCopiesLeaveNothingOut(t *testing.T) {
 		assert.Empty(w, holds(service(w, m, "shadow").Endpoints[0]))
 	})
 }
+
+// A trial that fails leaves the endpoint where it is, whether or not it says
+// once more that it is leaving.
+func TestATrialThatFailsDoesNotEndLeaving(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, _ := w.fleet(2)
+		leaves := http.Header{endpoint.LoadReportHeader: {string(endpoint.LoadReport{Leaving: true}.AppendText(nil))}}
+		s := w.serve("10.0.0.9:80", tulletest.Step{Header: leaves}, tulletest.Step{Status: 500}, tulletest.Step{Status: 429}, tulletest.Step{})
+		m := w.mesh(fair(one(append(addrs, "10.0.0.9:80")...)))
+		e := func() tulle.EndpointState { return endpointAt(w, service(w, m, "reviews"), "10.0.0.9:80") }
+		w.calls(m, 10)
+		for n := 2; n <= 3; n++ {
+			time.Sleep(31 * time.Second)
+			w.calls(m, 10)
+			require.Equal(w, n, s.Count(), "one trial")
+			require.Equal(w, []endpoint.Hold{endpoint.Leaving}, holds(e()))
+		}
+		time.Sleep(31 * time.Second)
+		w.calls(m, 1)
+		require.Empty(w, holds(e()))
+	})
+}

@@ -2,7 +2,9 @@ package tulle_test
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -235,4 +238,109 @@ func TestAPanicInThePickerGivesBackPermits(t *testing.T) {
 		assert.NoError(w, err)
 		assert.Equal(w, breaker.Closed, service(w, m, "reviews").Breakers[0].State)
 	})
+}
+
+// A call that finds no place gives back what the breaker had let it have.
+func TestARefusedCallIsNoTrialOfTheBreaker(t *testing.T) {
+	inBubble(t, func(w *world) {
+		var failing atomic.Bool
+		release := make(chan struct{})
+		w.net.Serve(w.T, "10.0.0.1:80", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/other" {
+				<-release
+			} else if failing.Load() {
+				rw.WriteHeader(500)
+			}
+		}))
+		c := one("10.0.0.1:80")
+		c.Policies.Limit = &breaker.Limit{InFlight: 1}
+		c.Policies.Breaker = &breaker.Policy{Consecutive: 3, HalfOpenCalls: 1, HalfOpenFor: time.Hour, OpenFor: time.Second}
+		c.Routes = []tulle.Route{{Name: "other", Match: prefix("/other"), Policies: tulle.Policies{Breaker: &breaker.Policy{}}}}
+		m := w.mesh(c)
+		failing.Store(true)
+		w.calls(m, 3)
+		failing.Store(false)
+		time.Sleep(2 * time.Second)
+		var wg sync.WaitGroup
+		wg.Go(func() { _, err := get(w.Context(), m, "http://reviews/other"); assert.NoError(w, err) })
+		synctest.Wait()
+		_, err := get(w.Context(), m, "http://reviews/")
+		require.Equal(w, outcome.LimitReached, asError(w, err).Reason)
+		close(release)
+		wg.Wait()
+		w.get(m, "http://reviews/")
+	})
+}
+
+// The time that an attempt has taken begins when it has its place.
+func TestTheLineIsNoLatency(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Delay: time.Second})
+		c := one("10.0.0.1:80")
+		c.Policies.Limit = &breaker.Limit{InFlight: 1, Waiting: 10}
+		var mu sync.Mutex
+		var took []time.Duration
+		m := w.mesh(c, tulle.WithHooks(tulle.Hooks{AttemptDone: func(d tulle.AttemptDone) {
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, d.Result.Latency)
+		}}))
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { w.get(m, "http://reviews/") })
+		}
+		wg.Wait()
+		assert.Equal(w, []time.Duration{time.Second, time.Second, time.Second}, took)
+	})
+}
+
+// An equal limit goes on with the calls that it has when a configuration is
+// replaced.
+func TestALimitOutlivesApply(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Delay: time.Second})
+		c := one("10.0.0.1:80")
+		c.Policies.Limit = &breaker.Limit{InFlight: 1}
+		m := w.mesh(c)
+		var wg sync.WaitGroup
+		wg.Go(func() { w.get(m, "http://reviews/") })
+		synctest.Wait()
+		c.Policies.Limit = &breaker.Limit{InFlight: 1}
+		require.NoError(w, m.Apply(c))
+		_, err := get(w.Context(), m, "http://reviews/")
+		require.Equal(w, outcome.LimitReached, asError(w, err).Reason)
+		c.Policies.Limit = &breaker.Limit{InFlight: 2}
+		require.NoError(w, m.Apply(c))
+		w.get(m, "http://reviews/")
+		wg.Wait()
+	})
+}
+
+// A response whose call is not repeated after all keeps its place to the end
+// of its body: because the retry is refused, or has no body to send.
+func TestAPlaceIsGivenBackWhereNothingIsRepeated(t *testing.T) {
+	for name, row := range map[string]struct {
+		policy *breaker.Policy
+		again  error
+	}{"refused": {policy: &breaker.Policy{Consecutive: 1}}, "no body": {again: io.ErrUnexpectedEOF}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve("10.0.0.1:80", tulletest.Step{Status: 503, Body: "sorry", BodyDelay: time.Second})
+				c := one("10.0.0.1:80")
+				c.Policies = tulle.Policies{Retry: &retry.Policy{}, Limit: &breaker.Limit{InFlight: 1}, Breaker: row.policy}
+				m := w.mesh(c)
+				req, err := http.NewRequestWithContext(w.Context(), "PUT", "http://reviews/", strings.NewReader("words"))
+				require.NoError(w, err)
+				req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("words")), row.again }
+				resp, err := m.Transport().RoundTrip(req)
+				require.NoError(w, err)
+				require.Equal(w, 1, service(w, m, "reviews").Limits[0].InFlight)
+				a, err := read(resp, nil)
+				require.NoError(w, err)
+				require.Equal(w, "sorry", a.body)
+				require.Zero(w, service(w, m, "reviews").Limits[0].InFlight)
+				require.Zero(w, service(w, m, "reviews").Endpoints[0].InFlight)
+			})
+		})
+	}
 }

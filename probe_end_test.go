@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -129,3 +130,83 @@ func (h *slowHandler) Handle(_ context.Context, r slog.Record) error {
 type enabled struct{ *slowHandler }
 
 func (enabled) Enabled(context.Context, slog.Level) bool { return true }
+
+// probes counts requests by path, method and protocol.
+type probes struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (p *probes) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seen == nil {
+		p.seen = map[string]int{}
+	}
+	p.seen[r.URL.Path+" "+r.Proto]++
+}
+
+// since forgets what was, lets a time pass and returns what was seen.
+func (p *probes) since(d time.Duration) map[string]int {
+	p.mu.Lock()
+	p.seen = nil
+	p.mu.Unlock()
+	time.Sleep(d)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen
+}
+
+// Each endpoint is asked by one probe: that of the policy in force, over the
+// wire in force, and none when it is a member no more.
+func TestProbesFollowTheConfig(t *testing.T) {
+	for name, port := range map[string]uint16{"port of calls": 0, "port of its own": 9000} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				var p probes
+				addr := "10.0.0.1:80"
+				if port != 0 {
+					addr = "10.0.0.1:9000"
+				}
+				w.net.Serve(w.T, addr, &p)
+				src := newSource()
+				src.set(endpoint.Info{Addr: "10.0.0.1:80"})
+				c := from(src)
+				c.Services[0].Protocol = tulle.HTTP1
+				probe := func(path string) {
+					c.Policies.Probe = &health.Probe{Path: path, Port: port, Interval: time.Second}
+				}
+				probe("/a")
+				m := w.mesh(c)
+				only := func(what string) {
+					time.Sleep(3 * time.Second)
+					seen := p.since(30 * time.Second)
+					assert.Len(w, seen, 1, what)
+					assert.InDelta(w, 30, seen[what], 4, what)
+					if synctest.Wait(); port != 0 {
+						assert.LessOrEqual(w, w.net.Open(addr), 1, what)
+					}
+				}
+				only("/a HTTP/1.1")
+				probe("/b")
+				require.NoError(w, m.Apply(c))
+				only("/b HTTP/1.1")
+				c.Services[0].Protocol = tulle.H2C
+				require.NoError(w, m.Apply(c))
+				only("/b HTTP/2.0")
+				require.NoError(w, m.Apply(c))
+				only("/b HTTP/2.0")
+				src.set()
+				time.Sleep(3 * time.Second)
+				assert.Empty(w, p.since(30*time.Second))
+				assert.Zero(w, w.net.Open(addr))
+				src.set(endpoint.Info{Addr: "10.0.0.1:80"})
+				only("/b HTTP/2.0")
+				c.Policies.Probe = nil
+				require.NoError(w, m.Apply(c))
+				time.Sleep(3 * time.Second)
+				assert.Empty(w, p.since(30*time.Second))
+			})
+		})
+	}
+}

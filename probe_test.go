@@ -2,6 +2,7 @@ package tulle_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -163,3 +164,81 @@ type recorder struct {
 func (r *recorder) Header() http.Header { return r.header }
 
 func (r *recorder) WriteHeader(int) {}
+
+// An endpoint that probes find well again is back at once, whatever calls had
+// to say of it before. Without probes it stays out for its time.
+func TestProbesEndEjections(t *testing.T) {
+	for _, probed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("probed %v", probed), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				addrs, all := w.fleet(3)
+				c := fair(one(addrs...))
+				c.Policies.Outliers = &health.Outliers{BaseEjectionTime: time.Hour, MaxEjectionTime: time.Hour}
+				if probed {
+					c.Policies.Probe = &health.Probe{Path: "/healthz", Interval: time.Second, UnhealthyThreshold: 5}
+				}
+				m := w.mesh(c)
+				time.Sleep(2 * time.Second)
+				all[0].status.Store(500)
+				w.calls(m, 30)
+				require.Equal(w, []endpoint.Hold{endpoint.Ejected}, holds(service(w, m, "reviews").Endpoints[0]))
+				time.Sleep(10 * time.Second)
+				if probed {
+					require.Equal(w, []endpoint.Hold{endpoint.Unhealthy, endpoint.Ejected}, holds(service(w, m, "reviews").Endpoints[0]))
+				}
+				all[0].status.Store(200)
+				time.Sleep(10 * time.Second)
+				assert.Equal(w, probed, service(w, m, "reviews").Endpoints[0].Available)
+			})
+		})
+	}
+}
+
+// The first answer to a probe that says that all is well ends no ejection that
+// came before: it is no news.
+func TestTheFirstProbeEndsNoEjection(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		c := fair(one(addrs...))
+		c.Policies.Outliers = &health.Outliers{BaseEjectionTime: time.Hour, MaxEjectionTime: time.Hour}
+		m := w.mesh(c)
+		all[0].status.Store(500)
+		w.calls(m, 30)
+		c.Policies.Probe = &health.Probe{Interval: time.Second} // a connection is enough
+		require.NoError(w, m.Apply(c))
+		time.Sleep(10 * time.Second)
+		assert.Equal(w, []endpoint.Hold{endpoint.Ejected}, holds(service(w, m, "reviews").Endpoints[0]))
+	})
+}
+
+// Endpoints that calls know go on while they wait for their first probe; a new
+// one waits for the answer.
+func TestOnlyNewEndpointsWaitForTheirFirstProbe(t *testing.T) {
+	inBubble(t, func(w *world) {
+		for _, addr := range []string{"10.0.0.1:80", "10.0.0.2:80"} {
+			w.net.Serve(w.T, addr, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/healthz" {
+					time.Sleep(900 * time.Millisecond)
+				}
+			}))
+		}
+		src := newSource()
+		src.set(endpoint.Info{Addr: "10.0.0.1:80"})
+		c := from(src)
+		m := w.mesh(c)
+		w.calls(m, 1)
+		c.Policies.Probe = &health.Probe{Path: "/healthz"}
+		require.NoError(w, m.Apply(c))
+		src.set(endpoint.Info{Addr: "10.0.0.1:80"}, endpoint.Info{Addr: "10.0.0.2:80"})
+		synctest.Wait()
+		both := service(w, m, "reviews").Endpoints
+		require.Empty(w, holds(both[0]))
+		require.Equal(w, []endpoint.Hold{endpoint.Unhealthy}, holds(both[1]))
+		require.Equal(w, "not probed yet", both[1].Holds[0].Reason)
+		begin := time.Now()
+		w.calls(m, 10)
+		require.Zero(w, time.Since(begin))
+		time.Sleep(20 * time.Second)
+		require.Empty(w, holds(service(w, m, "reviews").Endpoints[1]))
+	})
+}

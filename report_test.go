@@ -180,3 +180,104 @@ func TestLimitReportTakesBackWhatBrokeOff(t *testing.T) {
 		assert.Zero(w, r.Succeeded)
 	})
 }
+
+// What a probe would have spared is counted once, with what became of it in
+// the end.
+func TestReportOfAProbeKnowsTheEndOfBodies(t *testing.T) {
+	inBubble(t, func(w *world) {
+		breaks := tulletest.Script{Default: tulletest.Step{Body: "some words", Fault: tulletest.ResetBody}}
+		w.net.Serve(w.T, "10.0.0.1:80", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/healthz":
+				rw.WriteHeader(503)
+			case "/breaks":
+				breaks.ServeHTTP(rw, r)
+			}
+		}))
+		c := one("10.0.0.1:80")
+		c.Policies.Probe = &health.Probe{Mode: outcome.Observe, Path: "/healthz", Interval: time.Second}
+		m := w.mesh(c)
+		time.Sleep(5 * time.Second)
+		require.Zero(w, w.calls(m, 2))
+		for range 3 {
+			_, err := get(w.Context(), m, "http://reviews/breaks")
+			require.Error(w, err)
+		}
+		r := policyReport(w, m, "probe")
+		assert.EqualValues(w, 5, r.Would)
+		assert.EqualValues(w, 2, r.Succeeded)
+	})
+}
+
+// What acts needs no report, whatever else observes.
+func TestReportIsOfWhatObserves(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, _ := w.fleet(1)
+		c := one(addrs...)
+		c.Policies = tulle.Policies{
+			Limit: &breaker.Limit{}, Breaker: &breaker.Policy{}, Outliers: &health.Outliers{}, EndpointBreaker: &breaker.Policy{},
+			Probe: &health.Probe{Mode: outcome.Observe}, Retry: &retry.Policy{},
+		}
+		m := w.mesh(c)
+		r := m.Report()
+		require.Len(w, r.Services, 1)
+		require.Len(w, r.Services[0].Policies, 1)
+		assert.Equal(w, "probe", r.Services[0].Policies[0].Policy)
+	})
+}
+
+// An endpoint that would have been left out is told of also when it works
+// again.
+func TestReportKeepsEndpointsThatWorkAgain(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(3)
+		c := fair(one(addrs...))
+		c.Policies.Outliers = &health.Outliers{Mode: outcome.Observe}
+		m := w.mesh(c)
+		all[1].status.Store(503)
+		w.calls(m, 30)
+		all[1].status.Store(200)
+		time.Sleep(time.Minute)
+		w.calls(m, 30)
+		assert.Equal(w, []tulle.EndpointReport{{Addr: addrs[1], Would: 5}}, policyReport(w, m, "outliers").Endpoints)
+	})
+}
+
+// A fault that several routes share is told of once.
+func TestReportOfASharedFault(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, _ := w.fleet(1)
+		c := one(addrs...)
+		shared := &fault.Policy{Mode: outcome.Observe, Abort: &fault.Abort{Status: 418, Percent: 100}}
+		for i, name := range []string{"a", "b"} {
+			c.Routes = append(c.Routes, tulle.Route{Name: name, Match: prefix("/" + name), Policies: tulle.Policies{
+				Fault: shared, Timeout: time.Duration(i+1) * time.Second,
+			}})
+		}
+		m := w.mesh(c)
+		w.get(m, "http://reviews/a")
+		w.get(m, "http://reviews/b")
+		w.get(m, "http://reviews/b")
+		r := m.Report()
+		require.Len(w, r.Services, 1)
+		assert.Equal(w, []tulle.PolicyReport{{Policy: "fault", Verb: "disturb", Would: 3}}, r.Services[0].Policies)
+	})
+}
+
+// What a limit would have refused and failed anyway is told apart.
+func TestReportOfALimitKnowsFailures(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Status: 500, Delay: time.Second})
+		c := one("10.0.0.1:80")
+		c.Policies.Limit = &breaker.Limit{Mode: outcome.Observe, InFlight: 2}
+		m := w.mesh(c)
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() { _, _ = get(w.Context(), m, "http://reviews/") })
+		}
+		wg.Wait()
+		r := policyReport(w, m, "limit")
+		assert.EqualValues(w, 3, r.Would)
+		assert.Zero(w, r.Succeeded)
+	})
+}

@@ -1,6 +1,7 @@
 package tulle_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -10,13 +11,20 @@ import (
 	"regexp"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/fault"
+	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
 	"github.com/tulle-mesh/tulle/tulletest"
 )
@@ -130,5 +138,70 @@ func TestStateKeepsSecrets(t *testing.T) {
 		_, err = read(m.Transport().RoundTrip(req.WithContext(w.Context())))
 		require.NoError(w, err)
 		assert.Equal(w, "Bearer hush-2", s.Received()[0].Header.Get("Authorization"), "the mesh itself keeps them")
+	})
+}
+
+// The state of a busy mesh can be read back from its JSON as it was.
+func TestStateRoundTripsThroughJSON(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(4)
+		w.serve("10.0.0.9:80", tulletest.Step{Header: http.Header{
+			endpoint.LoadReportHeader: {string(endpoint.LoadReport{Leaving: true, CPU: .5}.AppendText(nil))},
+		}})
+		src := newSource()
+		infos := []endpoint.Info{{Addr: "10.0.0.9:80"}, {Addr: "10.0.0.8:80", NotReady: true, Zone: "a", Region: "north"}}
+		for _, addr := range addrs {
+			infos = append(infos, endpoint.Info{Addr: addr, Labels: map[string]string{"v": "1"}})
+		}
+		src.set(infos...)
+		c := fair(from(src))
+		c.Region, c.Zone = "north", "a"
+		s := &c.Services[0]
+		s.Subsets = []tulle.Subset{{Name: "v1", Labels: map[string]string{"v": "1"}}}
+		s.Key = &match.Key{Header: "X-User"}
+		s.Spread.Zones = balancer.NearestZone
+		s.Protocol = tulle.HTTP1
+		c.Services = append(c.Services, tulle.Service{Name: "next", Resolver: at(addrs[3]), Protocol: tulle.H2C, External: true})
+		c.Routes = []tulle.Route{
+			{Name: "v1", Match: prefix("/v1"), Sticky: &match.Key{Header: "X-User"}, Mirrors: []tulle.Mirror{{Service: "next"}},
+				Split: to(tulle.Destination{Service: "reviews", Subset: "v1"}, tulle.Destination{Service: "next", Weight: 2})},
+			{Name: "away", Match: prefix("/away"), Filters: routing.Filters{Redirect: &routing.Redirect{Path: "/"}}},
+		}
+		c.Policies = tulle.Policies{
+			Timeout: time.Minute, Retry: &retry.Policy{}, Limit: &breaker.Limit{Mode: outcome.Observe}, Outliers: &health.Outliers{},
+			Breaker: &breaker.Policy{Consecutive: 30}, EndpointBreaker: &breaker.Policy{Consecutive: 5},
+			Probe: &health.Probe{Path: "/healthz", Interval: time.Second, Statuses: []health.StatusRange{{From: 200, To: 500}}},
+			Fault: &fault.Policy{Delay: &fault.Delay{Duration: time.Millisecond, Percent: 50}},
+		}
+		c.RefuseUnknownHosts = &tulle.RefuseUnknownHosts{}
+		m := w.mesh(c)
+		time.Sleep(3 * time.Second)
+		all[0].status.Store(500)
+		w.calls(m, 50)
+		for range 10 {
+			_, _ = get(w.Context(), m, "http://reviews/v1")
+			_, _ = get(w.Context(), m, "http://reviews/away")
+			_, _ = get(w.Context(), m, "http://nobody/")
+		}
+		for _, f := range all {
+			f.status.Store(503)
+		}
+		w.calls(m, 50)
+		was := m.State()
+		require.Equal(w, []endpoint.Hold{endpoint.Ejected, endpoint.BreakerOpen}, holds(endpointAt(w, was.Services[1], addrs[0])))
+		require.Equal(w, []endpoint.Hold{endpoint.Leaving}, holds(endpointAt(w, was.Services[1], "10.0.0.9:80")))
+		require.NotEmpty(w, was.Services[1].Calls.Reasons)
+
+		text, err := json.Marshal(was)
+		require.NoError(w, err)
+		var is tulle.State
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.DisallowUnknownFields()
+		require.NoError(w, decoder.Decode(&is))
+		again, err := json.Marshal(is)
+		require.NoError(w, err)
+		require.JSONEq(w, string(text), string(again))
+		require.Equal(w, holds(endpointAt(w, was.Services[1], addrs[0])), holds(endpointAt(w, is.Services[1], addrs[0])))
+		require.Equal(w, was.Services[1].Calls.Reasons, is.Services[1].Calls.Reasons)
 	})
 }

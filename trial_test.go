@@ -256,3 +256,102 @@ func TestAllWaitersWakeWhenTheTrialIsGood(t *testing.T) {
 		assert.WithinDuration(w, due, time.Now(), 20*time.Millisecond)
 	})
 }
+
+// An endpoint that several things hold is tried when the last of them is due,
+// by one call for all of them.
+func TestOneTrialForAllHolds(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, _ := w.fleet(3)
+		var served atomic.Int64
+		var well atomic.Bool
+		w.net.Serve(w.T, "10.0.0.9:80", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			switch n := served.Add(1); {
+			case well.Load():
+			case n == 5:
+				rw.Header().Set(endpoint.LoadReportHeader, string(endpoint.LoadReport{Leaving: true}.AppendText(nil)))
+				fallthrough
+			default:
+				rw.WriteHeader(503)
+			}
+		}))
+		c := fair(one(append(addrs, "10.0.0.9:80")...))
+		c.Policies = tulle.Policies{Outliers: &health.Outliers{}, EndpointBreaker: &breaker.Policy{Consecutive: 5, HalfOpenCalls: 1}}
+		m := w.mesh(c)
+		w.calls(m, 30)
+		e := func() tulle.EndpointState { return endpointAt(w, service(w, m, "reviews"), "10.0.0.9:80") }
+		require.Equal(w, []endpoint.Hold{endpoint.Ejected, endpoint.BreakerOpen, endpoint.Leaving}, holds(e()))
+		require.EqualValues(w, 5, served.Load())
+		due := e().Holds[2].Due
+		require.True(w, due.After(e().Holds[0].Due))
+		require.True(w, due.After(e().Holds[1].Due))
+		well.Store(true)
+		time.Sleep(time.Until(due) - 1)
+		w.calls(m, 10)
+		require.EqualValues(w, 5, served.Load(), "not before the last is due")
+		time.Sleep(1)
+		w.calls(m, 1)
+		require.EqualValues(w, 6, served.Load())
+		require.Empty(w, holds(e()))
+	})
+}
+
+// The first of several that wait for their trials is tried first.
+func TestACallThatWaitsMakesTheFirstTrial(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(4)
+		src := newSource()
+		var infos []endpoint.Info
+		for i, addr := range addrs {
+			infos = append(infos, endpoint.Info{Addr: addr, Labels: map[string]string{"half": []string{"a", "b"}[i/2]}})
+		}
+		src.set(infos...)
+		c := fair(from(src))
+		c.Policies.Outliers = &health.Outliers{MaxEjectionPercent: 50}
+		c.Services[0].Spread.Panic = -1
+		c.Services[0].Subsets = []tulle.Subset{{Name: "a", Labels: map[string]string{"half": "a"}}}
+		c.Routes = []tulle.Route{{Name: "a", Match: prefix("/a"), Split: to(tulle.Destination{Service: "reviews", Subset: "a"})}}
+		m := w.mesh(c)
+		all[1].status.Store(500)
+		w.calls(m, 30)
+		time.Sleep(4 * time.Second)
+		all[0].status.Store(500)
+		w.calls(m, 30)
+		first, last := service(w, m, "reviews").Endpoints[1].Holds[0].Due, service(w, m, "reviews").Endpoints[0].Holds[0].Due
+		require.Greater(w, last.Sub(first), time.Second)
+		all[0].status.Store(200)
+		all[1].status.Store(200)
+		require.Equal(w, 200, w.get(m, "http://reviews/a").status)
+		assert.WithinDuration(w, first, time.Now(), 20*time.Millisecond)
+	})
+}
+
+// A call whose first attempt failed is not risked for a trial.
+func TestARetryIsNoTrial(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(1)
+		var failing atomic.Bool
+		var others atomic.Int64
+		for _, addr := range []string{"10.0.0.8:80", "10.0.0.9:80"} {
+			w.net.Serve(w.T, addr, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+				if others.Add(1); failing.CompareAndSwap(true, false) {
+					time.Sleep(2 * time.Second)
+					rw.WriteHeader(503)
+				}
+			}))
+		}
+		c := fair(one(append(addrs, "10.0.0.8:80", "10.0.0.9:80")...))
+		c.Policies = tulle.Policies{Outliers: &health.Outliers{}, Retry: &retry.Policy{}}
+		m := w.mesh(c)
+		all[0].status.Store(503)
+		require.Zero(w, w.calls(m, 30))
+		time.Sleep(time.Until(service(w, m, "reviews").Endpoints[0].Holds[0].Due) - time.Second)
+		served := all[0].served.Load()
+		others.Store(0)
+		failing.Store(true)
+		require.Zero(w, w.calls(m, 1))
+		require.EqualValues(w, 2, others.Load())
+		require.Equal(w, served, all[0].served.Load(), "due meanwhile")
+		require.Zero(w, w.calls(m, 1))
+		require.Equal(w, served+1, all[0].served.Load(), "the next call makes the trial")
+	})
+}
