@@ -29,6 +29,22 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// The same goes for what is served.
+func TestServingDoesNotAllocate(t *testing.T) {
+	quiet := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+	for name, s := range map[string]*telemetry.Server{
+		"nothing": nil,
+		"metrics": server(t, telemetry.Options{Meters: noop.NewMeterProvider()}),
+		"log off": server(t, telemetry.Options{AccessLog: quiet}),
+	} {
+		r := incoming("GET", "/reviews/7")
+		assert.Zero(t, testing.AllocsPerRun(1000, func() {
+			ctx := s.Start(r.Context(), r, true)
+			s.Done(ctx, telemetry.Served{Request: r, Pattern: "GET /reviews/{id}", Status: 200, Duration: time.Millisecond})
+		}), name)
+	}
+}
+
 func once(s *telemetry.Scope) func() {
 	r, resp := request("GET", "http://reviews.test/"), response(200)
 	return func() {

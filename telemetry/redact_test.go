@@ -1,7 +1,10 @@
 package telemetry
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -25,6 +28,44 @@ func TestRedact(t *testing.T) {
 		assert.Equal(t, want, redact(u))
 		assert.Equal(t, in, u.String(), "the URL has been written to")
 	}
+}
+
+func TestRedactPath(t *testing.T) {
+	for _, row := range [][3]string{
+		{"/reset/{token}", "/reset/abc", "/reset/REDACTED"},
+		{"/reset/{token}/{step}", "/reset/a%2Fb/2", "/reset/REDACTED/2"},
+		{"/files/{keys...}", "/files/a/b/c", "/files/REDACTED"},
+		{"/files/{path...}", "/files/a/b/c", "/files/a/b/c"},
+		{"/users/{id}", "/users/7", "/users/7"},
+		{"/token/", "/token/abc", "/token/abc"},
+		{"", "/token/abc", "/token/abc"},
+		{"/a/{token}", "/a", "/a"},
+	} {
+		assert.Equal(t, row[2], redactPath(row[1], row[0]), row)
+	}
+}
+
+// What the mux takes for the value of a wildcard with a secret name is not to
+// be seen, whatever stands around it.
+func FuzzRedactPath(f *testing.F) {
+	f.Add("a", "b/c")
+	f.Add("%2F", "//")
+	f.Add("..", "%zz")
+	const secret, pattern = "verysecret", "GET /{tenant}/{token}/{rest...}"
+	found := ""
+	mux := http.NewServeMux()
+	mux.HandleFunc(pattern, func(_ http.ResponseWriter, r *http.Request) { found = r.PathValue("token") })
+	f.Fuzz(func(t *testing.T, tenant, rest string) {
+		u, err := url.Parse("/" + tenant + "/" + secret + "/" + rest)
+		if err != nil || strings.Contains(tenant+rest, secret) {
+			return
+		}
+		found = ""
+		mux.ServeHTTP(httptest.NewRecorder(), &http.Request{Method: "GET", URL: u, RequestURI: u.RequestURI()})
+		if found == secret {
+			assert.NotContains(t, redactPath(u.EscapedPath(), routeOf(pattern)), secret)
+		}
+	})
 }
 
 // Whatever stands around it, the value of a parameter with a secret name is

@@ -268,7 +268,6 @@ func (s *Server) route(name string) *optionCache {
 	}
 	for {
 		was := s.routes.Load()
-		next := map[string]*optionCache{}
 		if was != nil {
 			if c := (*was)[name]; c != nil {
 				return c
@@ -276,14 +275,25 @@ func (s *Server) route(name string) *optionCache {
 			if len(*was) >= maxRoutes {
 				return &s.excess
 			}
-			next = maps.Clone(*was)
 		}
-		c := &optionCache{}
-		next[strings.Clone(name)] = c
-		if s.routes.CompareAndSwap(was, &next) {
+		if c := s.addRoute(was, name); c != nil {
 			return c
 		}
 	}
+}
+
+// addRoute returns nil if another was faster.
+func (s *Server) addRoute(was *map[string]*optionCache, name string) *optionCache {
+	next := map[string]*optionCache{}
+	if was != nil {
+		next = maps.Clone(*was)
+	}
+	c := &optionCache{}
+	next[name] = c
+	if s.routes.CompareAndSwap(was, &next) {
+		return c
+	}
+	return nil
 }
 
 func serverAttributes(k optionKey, route string) []attribute.KeyValue {
