@@ -298,6 +298,10 @@ func (s *service) logs(t *target, was, is *endpoint.Availability) (reports []fun
 				continue
 			}
 			s.leftOut[h].Add(1)
+			if h == endpoint.Leaving {
+				// It will close them itself soon, perhaps just as one is used.
+				reports = append(reports, t.closeIdle)
+			}
 			reports = append(reports, func() {
 				s.options.logger.Warn("endpoint left out", "service", s.name, "endpoint", t.Addr(), "hold", h.String(), "reason", reason)
 			})

@@ -127,9 +127,9 @@ type leaving struct {
 	due atomic.Int64
 }
 
-// leaveFor is how long an endpoint is believed that it is leaving. It is then
-// gone from discovery, or has been started anew at the same address.
-const leaveFor = 30 * time.Second
+// leaveFor is how long an endpoint is believed that it is leaving, before it is
+// asked again. It may be gone, or started anew at the same address.
+const leaveFor = time.Second
 
 func (l *leaving) announce(now time.Time) (first bool) {
 	return l.due.Swap(now.Add(leaveFor).UnixNano()) == 0
@@ -154,8 +154,20 @@ const (
 )
 
 // trialPatience is how long after it is due a trial waits for a call that can
-// be repeated elsewhere.
-const trialPatience = time.Second
+// be repeated elsewhere, leavingPatience the same for an endpoint that is
+// leaving and so quite likely to be gone.
+const (
+	trialPatience   = time.Second
+	leavingPatience = 30 * time.Second
+)
+
+// patience is how long trials of a target wait for a call that can be repeated.
+func (t *target) patience() time.Duration {
+	if held(t.Availability(), endpoint.Leaving) {
+		return leavingPatience
+	}
+	return trialPatience
+}
 
 // onTrial reports whether a target is left out only for what a call can try.
 func onTrial(a *endpoint.Availability) bool {
