@@ -1,8 +1,9 @@
 package tulle
 
 import (
+	"errors"
 	"net/http"
-	"reflect"
+	"net/url"
 	"slices"
 	"time"
 
@@ -17,8 +18,12 @@ import (
 
 // guards are an Inbound made ready for requests: immutable.
 type guards struct {
-	config   Inbound
-	strip    []string
+	config Inbound
+	// strip are names of fields that only some may send, claimed those that
+	// authentication sets and nobody may; see fold.
+	strip, claimed []string
+	// paths says that rules depend on paths.
+	paths    bool
 	inFlight *breaker.Limiter // nil without
 	overload *overload.Guard  // nil without
 	base     *guard
@@ -29,18 +34,29 @@ type guards struct {
 // rule is a Rule made ready.
 type rule struct {
 	name     string
-	matchers []*match.Matcher // none for every request
+	matchers []matcher // none for every request
 	guard    *guard
 }
+
+// matcher is a match.Request whose host can be judged apart from the rest.
+type matcher struct{ host, rest *match.Matcher }
 
 // guard is a Guard made ready, after inheritance.
 type guard struct {
 	config     Guard
 	timeout    time.Duration
 	before     *ratelimit.Limiter // nil without
-	verifier   *authn.Verifier    // nil without
+	cors       *cors              // nil without
+	doorman    *doorman           // nil without
 	after      *ratelimit.Limiter // nil without
 	authorizer *authz.Authorizer  // nil without
+}
+
+// doorman is a Verifier with what it would have refused under Observe: which
+// requests need a token is not for the Verifier to know.
+type doorman struct {
+	*authn.Verifier
+	observed spared
 }
 
 // workers has what carries policies out, by whose policy it is. It goes on
@@ -51,15 +67,17 @@ type workerKey struct{ owner, kind string }
 
 type worker struct{ policy, does any }
 
-// carryOut returns what carries a policy out: what did before if the policy
-// is equal, else a new one.
+// carryOut returns what carries a policy out: what does already for others
+// that inherit it from the same owner, what did before if the policy is equal,
+// else a new one.
 func carryOut[P, W any](made, was workers, owner, kind string, p P, make func(P) (W, error)) (W, error) {
 	key := workerKey{owner, kind}
-	for _, known := range []workers{made, was} {
-		if w, ok := known[key]; ok && reflect.DeepEqual(w.policy, p) {
-			made[key] = w
-			return w.does.(W), nil
-		}
+	if w, ok := made[key]; ok {
+		return w.does.(W), nil
+	}
+	if w, ok := was[key]; ok && equalData(w.policy, p) {
+		made[key] = w
+		return w.does.(W), nil
 	}
 	w, err := make(p)
 	if err == nil {
@@ -76,7 +94,7 @@ func (m *Mesh) newGuards(c Inbound, was *guards) (_ *guards, err error) {
 	}
 	g := &guards{config: c, workers: workers{}}
 	for _, name := range c.Strip {
-		g.strip = append(g.strip, http.CanonicalHeaderKey(name))
+		g.strip = append(g.strip, fold(name))
 	}
 	if c.InFlight != nil {
 		if g.inFlight, err = carryOut(g.workers, was.workers, "", "inFlight", *c.InFlight, breaker.NewLimiter); err != nil {
@@ -96,16 +114,28 @@ func (m *Mesh) newGuards(c Inbound, was *guards) (_ *guards, err error) {
 	for _, r := range c.Rules {
 		next := &rule{name: r.Name}
 		for _, cond := range r.Match {
-			matcher, err := match.Compile(cond)
+			rest, err := match.Compile(cond)
 			if err != nil {
 				return g, err
 			}
-			next.matchers = append(next.matchers, matcher)
+			host, err := match.Compile(match.Request{Hosts: cond.Hosts})
+			if err != nil {
+				return g, err
+			}
+			next.matchers = append(next.matchers, matcher{host, rest})
+			g.paths = g.paths || cond.Path != match.Path{}
 		}
 		if next.guard, err = m.newGuard(r.Guard, c.Guard, r.Name, g.workers, was.workers); err != nil {
 			return g, err
 		}
 		g.rules = append(g.rules, next)
+	}
+	for key, w := range g.workers {
+		if p, ok := w.policy.(authn.Policy); ok && key.kind == "authn" && p.Mode == outcome.Enforce {
+			for name := range p.ClaimHeaders {
+				g.claimed = append(g.claimed, fold(name))
+			}
+		}
 	}
 	return g, nil
 }
@@ -120,7 +150,7 @@ func (m *Mesh) newGuard(own, wider Guard, name string, made, was workers) (g *gu
 		return ""
 	}
 	c := own.or(wider)
-	g = &guard{config: c, timeout: max(0, c.Timeout)}
+	g = &guard{config: c, timeout: max(0, c.Timeout), cors: newCORS(c.CORS)}
 	if c.RateLimit != nil {
 		before, after := divide(*c.RateLimit)
 		for _, half := range []struct {
@@ -137,8 +167,9 @@ func (m *Mesh) newGuard(own, wider Guard, name string, made, was workers) (g *gu
 		}
 	}
 	if c.Authn != nil {
-		if g.verifier, err = carryOut(made, was, owner(own.Authn != nil), "authn", *c.Authn, func(p authn.Policy) (*authn.Verifier, error) {
-			return authn.New(p, authn.Options{KeySets: m.keySets, Logger: m.options.logger})
+		if g.doorman, err = carryOut(made, was, owner(own.Authn != nil), "authn", *c.Authn, func(p authn.Policy) (*doorman, error) {
+			v, err := authn.New(p, authn.Options{KeySets: m.keySets, Logger: m.options.logger})
+			return &doorman{Verifier: v}, err
 		}); err != nil {
 			return nil, err
 		}
@@ -174,20 +205,39 @@ func (g *guards) retire(kept *guards) {
 	}
 }
 
-// of returns the guard of a request and the name of its rule, "" for none.
-func (g *guards) of(r *http.Request) (*guard, string) {
+// of returns the guard of a request. Handlers may read a path that is not in
+// its plainest form in another way than rules do. Where that would make a
+// difference to the guard, so that one part could be asked for under the guard
+// of another, the request is malformed.
+func (g *guards) of(r *http.Request) (*guard, error) {
+	if !g.paths || r.URL == nil {
+		return g.at("", r), nil
+	}
+	path := match.CanonicalPath(r.URL)
+	found := g.at(path, r)
+	if path == r.URL.Path || r.URL.Path == "" {
+		return found, nil
+	}
+	decoded := match.CanonicalPath(&url.URL{Path: r.URL.Path})
+	if g.at(r.URL.Path, r) != found || g.at(decoded, r) != found {
+		return nil, &Error{Reason: outcome.BadRequest, Err: errReadings}
+	}
+	return found, nil
+}
+
+var errReadings = errors.New("the path has several readings, under different rules")
+
+// at returns the guard of a request as if it had the path.
+func (g *guards) at(path string, r *http.Request) *guard {
 	for _, rule := range g.rules {
 		if len(rule.matchers) == 0 {
-			return rule.guard, rule.name
+			return rule.guard
 		}
 		for _, m := range rule.matchers {
-			if m.Matches(r) {
-				return rule.guard, rule.name
+			if m.host.Matches(r) && m.rest.MatchesPath(path, r) {
+				return rule.guard
 			}
 		}
 	}
-	return g.base, ""
+	return g.base
 }
-
-// observes reports whether a body limit only counts.
-func (b *BodyLimit) observes() bool { return b.Mode == outcome.Observe }

@@ -41,42 +41,71 @@ func hintOf(ctx context.Context, n int, mirrored bool, now time.Time) string {
 // as RFC 9651 has it.
 func hintedDeadline(values []string) (left time.Duration, told, ok bool) {
 	for _, value := range values {
+		if value = strings.Trim(value, " "); value == "" {
+			continue
+		}
 		for more := true; more; {
 			var member string
 			member, value, more = cutMember(value)
-			name, v, has := strings.Cut(strings.Trim(member, " \t"), "=")
-			if name == "" || !isToken(name) && !strings.Contains(name, ";") {
-				return 0, false, false
+			member = strings.Trim(member, " \t")
+			end := strings.IndexAny(member, "=;")
+			if end < 0 {
+				end = len(member)
 			}
-			if name != "d" {
+			if name := member[:end]; !isKey(name) {
+				return 0, false, false
+			} else if name != "d" {
 				continue
 			}
-			v, _, _ = strings.Cut(v, ";")
-			// "An Integer can have a range of -999,999,999,999,999 to
-			// 999,999,999,999,999 inclusive" - RFC 9651, 3.3.1
-			ms, err := strconv.ParseInt(v, 10, 64)
-			if !has || err != nil || len(strings.TrimPrefix(v, "-")) > 15 || v[0] == '+' {
+			if left, ok = milliseconds(member[end:]); !ok {
 				return 0, false, false
 			}
-			left, told = time.Duration(min(max(ms, 0), int64(maxHinted/time.Millisecond)))*time.Millisecond, true
+			told = true
 		}
 	}
 	return left, told, true
 }
 
+// milliseconds reads "=" and an Integer, behind which there may be parameters.
+func milliseconds(s string) (time.Duration, bool) {
+	s, ok := strings.CutPrefix(s, "=")
+	s, _, _ = strings.Cut(s, ";")
+	// "An Integer can have a range of -999,999,999,999,999 to
+	// 999,999,999,999,999 inclusive" - RFC 9651, 3.3.1
+	ms, err := strconv.ParseInt(s, 10, 64)
+	if !ok || err != nil || len(strings.TrimPrefix(s, "-")) > 15 || s[0] == '+' {
+		return 0, false
+	}
+	return time.Duration(min(max(ms, 0), int64(maxHinted/time.Millisecond))) * time.Millisecond, true
+}
+
 // maxHinted is the longest deadline that makes a difference.
 const maxHinted = 24 * time.Hour
+
+// isKey reports whether s is a key of RFC 9651, 3.1.2.
+func isKey(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', c == '*':
+		case i > 0 && ('0' <= c && c <= '9' || c == '_' || c == '-' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
 
 // cutMember cuts a dictionary behind its first member.
 func cutMember(s string) (member, rest string, more bool) {
 	quoted := false
-	for i := range len(s) {
-		switch {
-		case quoted && s[i] == '\\':
-			continue
-		case s[i] == '"' && (i == 0 || s[i-1] != '\\'):
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
 			quoted = !quoted
-		case s[i] == ',' && !quoted:
+		case c == '\\' && quoted:
+			i++
+		case c == ',' && !quoted:
 			return s[:i], s[i+1:], true
 		}
 	}

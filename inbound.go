@@ -1,6 +1,8 @@
 package tulle
 
 import (
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/tulle-mesh/tulle/authn"
@@ -26,10 +28,12 @@ type Inbound struct {
 	Trust identity.Trust
 	// Strip lists header fields that only peers in Trust may send, such as
 	// those in which a gateway tells who the user is. They are taken out of
-	// the requests of others.
+	// the requests of others, in any case and with underscores, too. Fields
+	// that authn sets from claims are taken out of all.
 	Strip []string
 	// InFlight bounds the requests that are looked at all at once, before
-	// anything expensive is done for them.
+	// anything expensive is done for them. None of them waits for a place;
+	// Overload is for that.
 	InFlight *breaker.Limit
 	// Overload guards the handler, and tells callers on each response how
 	// busy it is.
@@ -53,7 +57,10 @@ type Rule struct {
 	Name string
 	// Match lists requests that the rule is for, any of them. Empty means
 	// every request. Principals are those of certificates: no token has been
-	// looked at yet.
+	// looked at yet. A preflight of CORS has the method OPTIONS. A path that
+	// is under one rule as it was sent and under another when dot segments,
+	// repeated and encoded slashes are resolved is refused with 400: who knows
+	// which of them the handler takes it for.
 	Match []match.Request
 	// Guard applies to them.
 	Guard Guard
@@ -63,8 +70,9 @@ type Rule struct {
 // of a Rule's is inherited; what is set nowhere is off.
 type Guard struct {
 	// Timeout bounds how long the handler may take, by the deadline of the
-	// request's context; an earlier one of the caller's counts. Zero is
-	// unset, negative is none.
+	// request's context; an earlier one of the caller's counts. What is left
+	// of the body then cannot be read any more. Zero is unset, negative is
+	// none.
 	Timeout time.Duration `json:"timeout,omitzero"`
 	// Body bounds what is read of a request's body.
 	Body *BodyLimit `json:"body,omitzero"`
@@ -72,6 +80,8 @@ type Guard struct {
 	// or claim count after authentication, the others before. What is
 	// inherited is shared with all that inherit it.
 	RateLimit *ratelimit.Config `json:"rateLimit,omitzero"`
+	// CORS lets scripts of other origins ask.
+	CORS *CORS `json:"cors,omitzero"`
 	// Authn verifies bearer tokens. A request without one is refused, unless
 	// Anonymous is set.
 	Authn *authn.Policy `json:"authn,omitzero"`
@@ -124,6 +134,7 @@ func (g Guard) or(wider Guard) Guard {
 	}
 	g.Body = orPtr(g.Body, wider.Body)
 	g.RateLimit = orPtr(g.RateLimit, wider.RateLimit)
+	g.CORS = orPtr(g.CORS, wider.CORS)
 	g.Authn = orPtr(g.Authn, wider.Authn)
 	g.Authz = orPtr(g.Authz, wider.Authz)
 	return g
@@ -137,11 +148,17 @@ func (in *Inbound) validate(f *faults) {
 		}
 	}
 	validate(f, "inFlight", in.InFlight)
+	if l := in.InFlight; l != nil && (l.Waiting != 0 || l.MaxWait != 0) {
+		f.add("inFlight.waiting: none of them waits, see overload for that")
+	}
 	validate(f, "overload", in.Overload)
 	if in.DrainTimeout < 0 {
 		f.add("drainTimeout: %v is negative", in.DrainTimeout)
 	}
 	in.Guard.validate(f.at("guard"))
+	if in.Guard.Anonymous != nil && in.Guard.Authn == nil {
+		f.add("guard.anonymous: is never used, there is no authn")
+	}
 	names := map[string]int{}
 	for i, r := range in.Rules {
 		f := f.item("rules", i, r.Name)
@@ -158,6 +175,11 @@ func (in *Inbound) validate(f *faults) {
 		}
 		if len(r.Match) == 0 && i < len(in.Rules)-1 {
 			f.add("match: is empty, which every request fits, so that no later rule is ever asked")
+		}
+		for k, earlier := range in.Rules[:i] {
+			if len(r.Match) > 0 && reflect.DeepEqual(r.Match, earlier.Match) {
+				f.add("match: is that of rules[%d], so that this rule is never asked", k)
+			}
 		}
 		r.Guard.validate(f.at("guard"))
 		if g := r.Guard.or(in.Guard); r.Guard.Anonymous != nil && g.Authn == nil {
@@ -186,6 +208,9 @@ func (g Guard) validate(f *faults) {
 			f.add("rateLimit.maxWait: is for clients, a server does not hold requests")
 		}
 	}
+	if g.CORS != nil {
+		g.CORS.validate(f.at("cors"))
+	}
 	validate(f, "authn", g.Authn)
 	validate(f, "authz", g.Authz)
 }
@@ -196,21 +221,40 @@ func isToken(s string) bool {
 	for _, c := range []byte(s) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
 		default:
-			const others = "!#$%&'*+-.^_`|~"
-			if !containsByte(others, c) {
-				return false
-			}
+			return false
 		}
 	}
 	return s != ""
 }
 
-func containsByte(s string, c byte) bool {
-	for i := range len(s) {
-		if s[i] == c {
+// fold makes the names of fields alike that programs behind us may not tell
+// apart: CGI, and all that is made after it, knows only underscores.
+func fold(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
+
+// named reports whether a field has one of the names, which are folded.
+func named(names []string, field string) bool {
+	for _, name := range names {
+		if len(name) == len(field) && folded(field, name) {
 			return true
 		}
 	}
 	return false
+}
+
+func folded(field, name string) bool {
+	for i := range len(field) {
+		c := field[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case c == '_':
+			c = '-'
+		}
+		if c != name[i] {
+			return false
+		}
+	}
+	return true
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/tulle-mesh/tulle/authn"
 	"github.com/tulle-mesh/tulle/authz"
 	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/internal/secret"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/overload"
@@ -61,7 +62,7 @@ type GuardState struct {
 
 func (m *Mesh) inboundState(g *guards) InboundState {
 	s := InboundState{
-		Calls: m.visits.snapshot(), Leaving: m.leaving.Load(), Trust: deepCopy(g.config.Trust), Strip: slices.Clone(g.strip),
+		Calls: m.visits.snapshot(), Leaving: m.leaving.Load(), Trust: deepCopy(g.config.Trust), Strip: slices.Clone(g.config.Strip),
 		Stripped: m.stripped.Load(), BadHints: m.badHints.Load(),
 		Grace: g.config.grace(), DrainTimeout: g.config.drainTimeout(), Guard: g.base.state(),
 	}
@@ -69,7 +70,9 @@ func (m *Mesh) inboundState(g *guards) InboundState {
 		s.InFlight = &LimitState{g.config.InFlight.Effective(), g.inFlight.Stats()}
 	}
 	if g.overload != nil {
-		s.Overload = &GuardedState{g.config.Overload.Effective(), g.overload.Stats()}
+		policy := deepCopy(g.config.Overload.Effective())
+		policy.Exempt = redactMatches(policy.Exempt)
+		s.Overload = &GuardedState{policy, g.overload.Stats()}
 	}
 	for i, r := range g.rules {
 		s.Rules = append(s.Rules, RuleState{r.name, redactMatches(g.config.Rules[i].Match), r.guard.state()})
@@ -84,8 +87,8 @@ func (g *guard) state() GuardState {
 			s.RateLimits = append(s.RateLimits, l.Stats())
 		}
 	}
-	if g.verifier != nil {
-		stats := g.verifier.Stats()
+	if g.doorman != nil {
+		stats := g.doorman.Stats()
 		s.Authn = &stats
 	}
 	if g.authorizer != nil {
@@ -98,7 +101,17 @@ func (g *guard) state() GuardState {
 // redacted returns a copy with defaults filled in, without what may be secret.
 func (g Guard) redacted() Guard {
 	g = deepCopy(g)
-	g.RateLimit, g.Authn = effective(g.RateLimit), effective(g.Authn)
+	g.RateLimit, g.Authn, g.Authz = effective(g.RateLimit), effective(g.Authn), effective(g.Authz)
+	if g.Authz != nil {
+		for i := range g.Authz.Rules {
+			for _, c := range g.Authz.Rules[i].When {
+				if secret.Name(c.Header) {
+					redactAll(c.Values)
+					redactAll(c.NotValues)
+				}
+			}
+		}
+	}
 	if g.Authn != nil {
 		for i := range g.Authn.Issuers {
 			if url, _, query := strings.Cut(g.Authn.Issuers[i].JWKSURL, "?"); query {
@@ -107,6 +120,15 @@ func (g Guard) redacted() Guard {
 		}
 	}
 	return g
+}
+
+// redactAll hides all values but "*".
+func redactAll(values []string) {
+	for i := range values {
+		if values[i] != "*" {
+			values[i] = redacted
+		}
+	}
 }
 
 // inboundReport tells what the inbound policies under Observe would have done.
@@ -127,7 +149,7 @@ func (m *Mesh) inboundReport(g *guards) (all []PolicyReport) {
 	for _, each := range append([]*rule{{guard: g.base}}, g.rules...) {
 		name := func(policy string) string { return strings.TrimPrefix(each.name+": "+policy, ": ") }
 		gd := each.guard
-		bodies = bodies || gd.config.Body != nil && gd.config.Body.observes()
+		bodies = bodies || gd.config.Body != nil && gd.config.Body.Mode == outcome.Observe
 		for _, l := range []*ratelimit.Limiter{gd.before, gd.after} {
 			if l == nil || seen[l] {
 				continue
@@ -139,13 +161,9 @@ func (m *Mesh) inboundReport(g *guards) (all []PolicyReport) {
 				}
 			}
 		}
-		if c := gd.config.Authn; c != nil && c.Mode == outcome.Observe && !seen[gd.verifier] {
-			seen[gd.verifier] = true
-			var refused uint64
-			for _, n := range gd.verifier.Stats().Refused {
-				refused += n
-			}
-			add(name("authn"), refused, 0)
+		if c := gd.config.Authn; c != nil && c.Mode == outcome.Observe && !seen[gd.doorman] {
+			seen[gd.doorman] = true
+			add(name("authn"), gd.doorman.observed.would.Load(), gd.doorman.observed.succeeded.Load())
 		}
 		if c := gd.config.Authz; c != nil && c.Mode == outcome.Observe && !seen[gd.authorizer] {
 			seen[gd.authorizer] = true

@@ -26,10 +26,10 @@ func (v *visit) watched(r *http.Request, status int, reason outcome.Reason, pani
 		return
 	}
 	pattern, ctx := r.Pattern, v.Context
-	if v.through != nil {
-		ctx = v.through.Context()
-		if v.through.Pattern != "" {
-			pattern = v.through.Pattern
+	if v.guard != nil {
+		ctx = v.request.Context()
+		if v.request.Pattern != "" {
+			pattern = v.request.Pattern
 		}
 	}
 	who, _ := identity.FromContext(ctx)
@@ -112,7 +112,7 @@ func (w workers) collect(emit func(telemetry.Point)) {
 					points[telemetry.Point{Metric: telemetry.InboundRateLimited, Rule: key.owner, Kind: p.Name}] += p.Refused
 				}
 			}
-		case *authn.Verifier:
+		case *doorman:
 			if each.policy.(authn.Policy).Mode == outcome.Observe {
 				continue
 			}

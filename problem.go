@@ -1,11 +1,13 @@
 package tulle
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -38,7 +40,10 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Del("Content-Length")
+	// What the handler has said of an answer of its own is not true of this.
+	for _, name := range [...]string{"Content-Encoding", "Etag", "Last-Modified", "Accept-Ranges", "Content-Range"} {
+		h.Del(name)
+	}
 	status := e.Reason.Status()
 	body, _ := json.Marshal(struct {
 		Type   string `json:"type"`
@@ -47,10 +52,13 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		Detail string `json:"detail"`
 		Reason string `json:"reason"`
 	}{"about:blank", title(status), status, e.Reason.Text(), e.Reason.String()})
+	body = append(body, '\n')
+	// All of it is there, even if the connection ends behind it.
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		// An error means that the caller has gone.
-		_, _ = w.Write(append(body, '\n'))
+		_, _ = w.Write(body)
 	}
 }
 
@@ -76,6 +84,10 @@ func setRefusal(h http.Header, e *Error) {
 // asInbound returns err as an *Error that says why.
 func asInbound(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
+		if e.Reason.Status() < 400 {
+			// No error has such a reason; it must not look like success.
+			return &Error{Reason: outcome.Internal, Err: err}
+		}
 		return e
 	}
 	e := &Error{Reason: outcome.Internal, Err: err}
@@ -113,10 +125,41 @@ func asInbound(err error) *Error {
 		return e
 	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		e.Reason = outcome.CallerDeadline
 	case errors.Is(err, context.Canceled):
 		e.Reason = outcome.Cancelled
 	}
 	return e
 }
+
+// setLimitFields tells callers of their limits. Where there are limits before
+// and after authentication both are told; of the fields that are not lists,
+// those of the one that has less left.
+func setLimitFields(h http.Header, decisions [2]*ratelimit.Decision) {
+	first, second := decisions[0], decisions[1]
+	if first == nil && second == nil {
+		return
+	}
+	if first == nil || second == nil {
+		cmp.Or(first, second).SetFields(h)
+		return
+	}
+	if second.Allowed && first.Remaining < second.Remaining {
+		first, second = second, first
+	}
+	first.SetFields(h)
+	policies, limits := h[limitPolicies], h[limitLevels]
+	delete(h, limitPolicies)
+	delete(h, limitLevels)
+	second.SetFields(h)
+	h[limitPolicies] = append(policies, h[limitPolicies]...)
+	h[limitLevels] = append(limits, h[limitLevels]...)
+}
+
+// The fields of ratelimit.StandardFields are lists of RFC 9651, which several
+// fields of a name make up as well.
+const (
+	limitPolicies = "Ratelimit-Policy"
+	limitLevels   = "Ratelimit"
+)

@@ -178,6 +178,14 @@ func (s *spared) add(would, succeeded uint64) {
 	s.succeeded.Add(succeeded)
 }
 
+// count counts one that would not have been.
+func (s *spared) count(succeeded bool) {
+	s.would.Add(1)
+	if succeeded {
+		s.succeeded.Add(1)
+	}
+}
+
 func (s *spared) report(policy string) PolicyReport {
 	return PolicyReport{Policy: policy, Verb: "send elsewhere", Would: s.would.Load(), Succeeded: s.succeeded.Load()}
 }

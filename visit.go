@@ -3,8 +3,9 @@ package tulle
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
-	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/authn"
@@ -43,24 +44,33 @@ type visit struct {
 	context.Context
 	mesh    *Mesh
 	guards  *guards
-	guard   *guard
+	guard   *guard // nil before the request has come to it
 	start   time.Time
 	writer  respwriter.Writer
 	slot    breaker.Slot
 	ticket  overload.Ticket
-	metrics overload.Metrics
+	metrics atomic.Pointer[overload.Metrics]
 	// limited and authorized are what is to be told how the request ended.
-	limited    [2]ratelimit.Decision
+	// Most decisions have nothing to be told, and are not kept.
+	limited    [2]*ratelimit.Decision
 	authorized authz.Decision
+	// origin is where a script comes from whose browser asked for CORS.
+	origin []string
 	// failed is why the mesh itself answered, nil if it did not.
 	failed *Error
-	// would says that a body limit that only observes would have refused.
-	would bool
 	// stop lets go of the deadline.
 	stop context.CancelFunc
-	// request is the copy that goes on, through what the handler gets of it.
+	// finished is set when the handler has returned, in contrast to panics
+	// and goroutines that end.
+	finished bool
+	// preflight says that a browser asks whether a script may.
+	preflight bool
+	// tokenless says that authentication would have refused, oversized that
+	// the limit of the body would have: bodies are read by any goroutine.
+	tokenless bool
+	oversized atomic.Bool
+	// request is the copy that goes on.
 	request http.Request
-	through *http.Request
 }
 
 type visitKey struct{}
@@ -71,9 +81,20 @@ func (v *visit) Value(key any) any {
 	case visitKey{}:
 		return v
 	case overload.MetricsKey{}:
-		return &v.metrics
+		if v.guards.overload != nil {
+			return v.figures()
+		}
 	}
 	return v.Context.Value(key)
+}
+
+// figures returns what the handler adds to the load report.
+func (v *visit) figures() *overload.Metrics {
+	if m := v.metrics.Load(); m != nil {
+		return m
+	}
+	v.metrics.CompareAndSwap(nil, new(overload.Metrics))
+	return v.metrics.Load()
 }
 
 // ServeHTTP implements http.Handler.
@@ -85,119 +106,124 @@ func (s *inbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v := &visit{Context: r.Context(), mesh: m, guards: m.plan.Load().guards, start: time.Now()}
 	m.visits.begin()
+	defer v.end(r)
 	rw := v.writer.Wrap(w, v)
-	defer func() {
-		p := recover()
-		if p != nil {
-			v.panicked(rw, r, p)
-		}
-		v.end(r, p != nil)
-		if p != nil {
-			panic(p)
-		}
-	}()
+	defer v.panicked(rw, r)
 	v.watch(r)
-	through, err := v.pass(rw, r)
-	if err != nil {
+	switch served, err := v.pass(rw, r); {
+	case err != nil:
 		v.refuse(rw, r, err)
-	} else {
-		v.through = through
-		s.next.ServeHTTP(rw, through)
+	case !served:
+		s.next.ServeHTTP(rw, &v.request)
 	}
 	v.writer.Finish()
+	v.finished = true
 }
 
-// refuse answers in the place of the handler.
+// refuse answers in the place of the handler. What writes errors may have
+// left it at nothing, which must not be taken for success.
 func (v *visit) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	v.failed = asInbound(err)
 	v.mesh.options.writeError(w, r, v.failed)
+	if !v.writer.Settled() {
+		w.WriteHeader(v.failed.Reason.Status())
+	}
 }
 
-// panicked answers for a handler that could not. What it panicked with is the
-// server's to log.
-func (v *visit) panicked(w http.ResponseWriter, r *http.Request, p any) {
-	if p == any(http.ErrAbortHandler) || v.writer.Settled() || v.writer.Hijacked() {
+// panicked, which is deferred, answers for a handler that could not. What it
+// panicked with is the server's to log.
+func (v *visit) panicked(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
 		return
 	}
-	v.refuse(w, r, &Error{Reason: outcome.Internal})
-	v.writer.Finish()
-	// The server gives up the connection with what it has not sent.
-	_ = http.NewResponseController(w).Flush()
+	if p != any(http.ErrAbortHandler) && !v.writer.Settled() {
+		v.refuse(w, r, &Error{Reason: outcome.Internal})
+		v.writer.Finish()
+		// The server gives up the connection with what it has not sent.
+		_ = http.NewResponseController(w).Flush()
+	}
+	panic(p)
 }
 
 // end counts the request out and gives back what it held.
-func (v *visit) end(r *http.Request, panicked bool) {
+func (v *visit) end(r *http.Request) {
 	status := v.writer.Status()
-	if v.writer.Hijacked() && status == 0 {
-		status = http.StatusSwitchingProtocols
+	if v.writer.Hijacked() {
+		v.ticket.Untimed()
+		if status == 0 {
+			status = http.StatusSwitchingProtocols
+		}
 	}
-	ok := !panicked && status < 500
+	ok := v.finished && v.failed == nil && status < 500
 	if v.stop != nil {
 		v.stop()
 	}
-	if v.through != nil && v.through.MultipartForm != nil {
+	if v.request.MultipartForm != nil {
 		// The server removes the files of the request that it knows.
-		_ = v.through.MultipartForm.RemoveAll()
+		_ = v.request.MultipartForm.RemoveAll()
 	}
-	if v.writer.Hijacked() {
-		v.ticket.Untimed()
-	}
-	v.ticket.Leave(ok && v.failed == nil)
-	if ok && v.failed == nil {
+	v.ticket.Leave(ok)
+	if ok {
 		v.slot.Succeeded()
 		for _, d := range v.limited {
-			if d.WouldRefuse() {
+			if d != nil && d.WouldRefuse() {
 				d.Succeeded()
 			}
 		}
 	}
-	v.authorized.Done(status)
+	if v.finished {
+		v.authorized.Done(status)
+	} else {
+		v.authorized.Done(http.StatusInternalServerError)
+	}
 	v.slot.Release()
+	if v.oversized.Load() {
+		v.mesh.bodies.count(ok)
+	}
+	if v.tokenless {
+		v.guard.doorman.observed.count(ok)
+	}
 	reason := outcome.NoReason
 	if v.failed != nil {
 		reason = v.failed.Reason
 	}
-	if v.would {
-		v.mesh.bodies.would.Add(1)
-		if ok {
-			v.mesh.bodies.succeeded.Add(1)
-		}
-	}
 	// Whoever waits for the last request finds all of it recorded.
-	v.watched(r, status, reason, panicked)
+	v.watched(r, status, reason, !v.finished)
 	v.mesh.visited(v.mesh.visits.end(status, reason))
 }
 
 // BeforeHeader implements respwriter.Hook: it writes what callers are to know
 // of this process.
-func (v *visit) BeforeHeader(h http.Header, _ int) {
+func (v *visit) BeforeHeader(h http.Header, status int) {
 	leaving := v.mesh.leaving.Load()
 	if g := v.guards.overload; g != nil {
 		if leaving {
 			g.SetLeaving(true)
 		}
-		g.WriteReport(h, &v.ticket, &v.metrics)
+		g.WriteReport(h, &v.ticket, v.metrics.Load())
 	} else if leaving {
 		h.Set(endpoint.LoadReportHeader, string(endpoint.LoadReport{Leaving: true}.AppendText(nil)))
 	}
-	if leaving {
+	if leaving && status != http.StatusSwitchingProtocols {
 		// HTTP/2 has no such field; net/http makes of it a word that the
 		// connection is not to be used again.
 		h.Set("Connection", "close")
 	}
-	for _, d := range v.limited {
-		d.SetFields(h)
+	setLimitFields(h, v.limited)
+	if v.guard != nil && v.guard.cors != nil {
+		v.guard.cors.setFields(h, v.origin, v.preflight)
 	}
 }
 
 // pass takes the request through the stages. Each comes after all that is
-// cheaper, and before all that relies on it. It returns the request for the
-// handler.
-func (v *visit) pass(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+// cheaper, and before all that relies on it. It reports whether the request
+// has got its answer; if not it is to go on.
+func (v *visit) pass(w http.ResponseWriter, r *http.Request) (served bool, err error) {
 	if l := v.guards.inFlight; l != nil {
 		slot, err := l.TryAcquire()
 		if err != nil {
-			return nil, &Error{Reason: outcome.LimitReached, RetryAfter: time.Second, Err: err}
+			return false, &Error{Reason: outcome.LimitReached, RetryAfter: time.Second, Err: err}
 		}
 		v.slot = slot
 	}
@@ -205,44 +231,48 @@ func (v *visit) pass(w http.ResponseWriter, r *http.Request) (*http.Request, err
 	if !peer.IsZero() {
 		v.Context = identity.NewContext(v.Context, peer)
 	}
-	r = v.own(r)
+	// The compiler sees that the copy WithContext makes is copied at once.
+	v.request = *r.WithContext(v)
+	r = &v.request
 	v.strip(r, peer)
-	v.guard, _ = v.guards.of(r)
-	if err := v.limit(0, v.guard.before, r); err != nil {
-		return nil, err
+	if v.guard, err = v.guards.of(r); err != nil {
+		return false, err
 	}
-	if err := v.body(w, r); err != nil {
-		return nil, err
+	if v.guard.cors != nil {
+		// Handlers may take the field out of the request.
+		v.origin, v.preflight = r.Header["Origin"], isPreflight(r)
+	}
+	if err := v.limit(0, v.guard.before, r); err != nil {
+		return false, err
+	}
+	if v.preflight {
+		w.WriteHeader(http.StatusNoContent)
+		return true, nil
+	}
+	if err := v.body(r); err != nil {
+		return false, err
 	}
 	if err := v.deadline(r); err != nil {
-		return nil, err
+		return false, err
 	}
-	r, err := v.authenticate(r)
-	if err != nil {
-		return nil, err
+	if err := v.authenticate(r); err != nil {
+		return false, err
 	}
 	if err := v.limit(1, v.guard.after, r); err != nil {
-		return nil, err
+		return false, err
 	}
 	if a := v.guard.authorizer; a != nil {
 		v.authorized = a.Decide(r)
 		if err := v.authorized.Err(); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
 	if g := v.guards.overload; g != nil && !g.Exempt(r) {
-		ticket, err := g.Enter(r.Context())
-		if v.ticket = ticket; err != nil {
-			return nil, err
+		if v.ticket, err = g.Enter(r.Context()); err != nil {
+			return false, err
 		}
 	}
-	return r, nil
-}
-
-// own returns a copy of the request with the visit as its context.
-func (v *visit) own(r *http.Request) *http.Request {
-	v.request = *r.WithContext(v)
-	return &v.request
+	return false, nil
 }
 
 // certificate returns who the peer of a mutually authenticated connection is:
@@ -265,28 +295,30 @@ func certificate(r *http.Request) identity.Principal {
 	return p
 }
 
-// strip takes fields out of a request that its peer may not send. The header
-// is copied only if there is one.
+// strip takes fields out of a request that its peer may not send, or that
+// nobody may. The header is copied only if there is one.
 func (v *visit) strip(r *http.Request, peer identity.Principal) {
-	var found []string
-	for _, name := range v.guards.strip {
-		if _, ok := r.Header[name]; ok {
-			found = append(found, name)
-		}
-	}
-	if len(found) == 0 {
+	g := v.guards
+	if len(g.strip)+len(g.claimed) == 0 {
 		return
 	}
-	addr, ok := identity.PeerAddr(r.RemoteAddr)
-	if !ok {
-		addr = netip.Addr{}
+	var found, foreign bool
+	for name := range r.Header {
+		foreign = foreign || named(g.strip, name)
+		found = found || named(g.claimed, name)
 	}
-	if v.guards.config.Trust.Trusts(addr, peer) {
+	if foreign {
+		addr, _ := identity.PeerAddr(r.RemoteAddr)
+		foreign = !g.config.Trust.Trusts(addr, peer)
+	}
+	if !found && !foreign {
 		return
 	}
 	r.Header = r.Header.Clone()
-	for _, name := range found {
-		r.Header.Del(name)
+	for name := range r.Header {
+		if named(g.claimed, name) || foreign && named(g.strip, name) {
+			delete(r.Header, name)
+		}
 	}
 	v.mesh.stripped.Add(1)
 }
@@ -296,28 +328,51 @@ func (v *visit) limit(i int, l *ratelimit.Limiter, r *http.Request) error {
 	if l == nil {
 		return nil
 	}
-	v.limited[i] = l.Take(r, 1, v.start)
-	return v.limited[i].Err()
+	d := l.Take(r, 1, v.start)
+	if !d.Allowed || d.WouldRefuse() || v.guard.config.RateLimit.Fields != ratelimit.RefusalFields {
+		v.limited[i] = new(d)
+	}
+	return d.Err()
 }
 
 // body refuses a request whose body is larger than it may be, or bounds what
 // can be read of it.
-func (v *visit) body(w http.ResponseWriter, r *http.Request) error {
+func (v *visit) body(r *http.Request) error {
 	b := v.guard.config.Body
 	if b == nil {
 		return nil
 	}
-	if r.ContentLength > b.MaxBytes {
-		if b.observes() {
-			v.would = true
-			return nil
-		}
+	observes := b.Mode == outcome.Observe
+	switch {
+	case r.ContentLength > b.MaxBytes && !observes:
 		return &Error{Reason: outcome.TooLarge}
-	}
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength < 0 && !b.observes() {
-		r.Body = http.MaxBytesReader(w, r.Body, b.MaxBytes)
+	case r.ContentLength > b.MaxBytes:
+		v.oversized.Store(true)
+	case r.Body == nil || r.Body == http.NoBody:
+	case observes:
+		r.Body = &measured{r.Body, b.MaxBytes, &v.oversized}
+	default:
+		// Of whatever length it is said to be: what decompresses in front of us
+		// may have left the length of what was sent. The server's own writer
+		// closes the connection behind a body that is too large.
+		r.Body = http.MaxBytesReader(v.writer.Unwrap(), r.Body, b.MaxBytes)
 	}
 	return nil
+}
+
+// measured notes whether more than left is read of a body.
+type measured struct {
+	io.ReadCloser
+	left int64
+	over *atomic.Bool
+}
+
+func (m *measured) Read(p []byte) (int, error) {
+	n, err := m.ReadCloser.Read(p)
+	if m.left -= int64(n); m.left < 0 {
+		m.over.Store(true)
+	}
+	return n, err
 }
 
 // deadline gives the request the time that its caller still waits, or that
@@ -333,25 +388,42 @@ func (v *visit) deadline(r *http.Request) error {
 	if t := v.guard.timeout; t > 0 && (!told || t < left) {
 		left, told = t, true
 	}
-	if told {
-		v.Context, v.stop = context.WithDeadline(v.Context, v.start.Add(left))
+	if !told {
+		return nil
+	}
+	at := v.start.Add(left)
+	v.Context, v.stop = context.WithDeadline(v.Context, at)
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	// A handler that reads a body which does not come would not look at its
+	// context. A deadline that the server has set and that is earlier stays.
+	if s, ok := v.Context.Value(http.ServerContextKey).(*http.Server); !ok || s.ReadTimeout <= 0 || s.ReadTimeout > left {
+		// Not every writer can; then the server's own time-out has to do.
+		_ = http.NewResponseController(v.writer.Unwrap()).SetReadDeadline(at)
 	}
 	return nil
 }
 
-// authenticate verifies the token of a request and returns the request with
-// the principal in its context.
-func (v *visit) authenticate(r *http.Request) (*http.Request, error) {
-	a := v.guard.verifier
+// authenticate verifies the token of a request and puts the principal into
+// its context.
+func (v *visit) authenticate(r *http.Request) error {
+	a := v.guard.doorman
 	if a == nil {
-		return r, nil
+		return nil
 	}
 	token, err := a.Authenticate(r)
-	if err != nil && v.guard.config.Authn.Mode == outcome.Enforce {
-		refusal, ok := errors.AsType[*authn.Error](err)
-		if !ok || refusal.Kind != authn.Missing || v.guard.config.Anonymous == nil {
-			return nil, err
+	if err != nil && v.guard.config.Anonymous != nil {
+		if refusal, ok := errors.AsType[*authn.Error](err); ok && refusal.Kind == authn.Missing {
+			err = nil
 		}
 	}
-	return a.Attach(r, token), nil
+	if v.guard.config.Authn.Mode == outcome.Observe {
+		v.tokenless = err != nil
+		return nil
+	}
+	if err == nil {
+		*r = *a.Attach(r, token)
+	}
+	return err
 }
