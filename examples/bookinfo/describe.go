@@ -33,11 +33,42 @@ func describe(r rules) []string {
 			lines = append(lines, fmt.Sprintf("from its return it grows into its share in %v", e.Ramp))
 		}
 	}
+	if r.guard != nil {
+		lines = append(lines, conditions(*r.guard)...)
+	}
 	if r.grace > 0 {
 		lines = append(lines, fmt.Sprintf("a process that is told to stop goes on for %v and says so", r.grace))
 	}
 	if r.nearest {
 		lines = append(lines, "endpoints in the caller's own zone come first")
+	}
+	return lines
+}
+
+// conditions tells what requests to productpage have to pass.
+func conditions(g tulle.Guard) []string {
+	var lines []string
+	if g.RateLimit != nil {
+		for _, p := range g.RateLimit.Effective().Policies {
+			who := "all together"
+			switch {
+			case p.Key.Source:
+				who = "each address"
+			case p.Key.Cookie != "":
+				who = "each " + p.Key.Cookie
+			}
+			lines = append(lines, fmt.Sprintf("%s may look at productpage %d times at once, and %d times in %v", who, p.Burst, p.Requests, p.Period))
+		}
+	}
+	if g.Authn != nil {
+		for _, i := range g.Authn.Issuers {
+			lines = append(lines, fmt.Sprintf("productpage asks for a token of %s for %s", i.Issuer, strings.Join(i.Audiences, " or ")))
+		}
+	}
+	if g.Authz != nil {
+		for _, r := range g.Authz.Rules {
+			lines = append(lines, r.Action.String()+": "+r.Name)
+		}
 	}
 	return lines
 }

@@ -27,6 +27,7 @@ type fleet struct {
 	perTry    time.Duration
 	client    *http.Client
 	alerts    *inbox
+	issuer    *issuer
 }
 
 // rules are what tasks change in the meshes of all processes.
@@ -36,6 +37,8 @@ type rules struct {
 	retry  bool
 	// outliers, if there are any, leave out endpoints that fail.
 	outliers *health.Outliers
+	// guard, if there is any, is what requests to productpage have to pass.
+	guard *tulle.Guard
 	// grace is how long processes go on serving when they are told to stop;
 	// zero is a moment that nobody has to wait for.
 	grace time.Duration
@@ -96,7 +99,12 @@ func startFleet(ctx context.Context, port int, seed uint64, perTry time.Duration
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{processes: members(), perTry: perTry, client: newClient(), alerts: alerts}
+	issuer, err := openIssuer()
+	if err != nil {
+		alerts.close()
+		return nil, err
+	}
+	f := &fleet{issuer: issuer, processes: members(), perTry: perTry, client: newClient(), alerts: alerts}
 	for i, p := range f.processes {
 		p.addr, p.alerts = "127.0.0.1:0", alerts.url
 		if seed != 0 {
@@ -151,6 +159,9 @@ func (f *fleet) tell(ctx context.Context, p *process, trouble *fault.Policy) err
 	}
 	if p.service == "productpage" {
 		s.PerTry = 4 * f.perTry
+		if f.rules.guard != nil {
+			s.Guard = f.issuer.publish(*f.rules.guard)
+		}
 	}
 	return p.order(ctx, s)
 }
@@ -265,6 +276,7 @@ func (f *fleet) stop() {
 	}
 	all.Wait()
 	f.alerts.close()
+	f.issuer.close()
 }
 
 // table lists the processes.

@@ -31,6 +31,8 @@ type settings struct {
 	Outliers *health.Outliers `json:"outliers,omitempty"`
 	// Nearest prefers endpoints in the zone of the process to all others.
 	Nearest bool `json:"nearest,omitempty"`
+	// Guard is what requests have to pass.
+	Guard *tulle.Guard `json:"guard,omitempty"`
 	// Grace is how long the process goes on serving when it is told to stop.
 	Grace time.Duration `json:"grace,omitempty"`
 	// Fault is what the service does to everybody who calls it. Those who
@@ -45,6 +47,9 @@ type settings struct {
 func (s *settings) config(zone string) tulle.Config {
 	c := tulle.Config{Routes: s.Routes, Zone: zone, Policies: tulle.Policies{Timeout: 3 * s.PerTry, Outliers: s.Outliers}}
 	c.Inbound.Grace = s.Grace
+	if s.Guard != nil {
+		c.Inbound.Guard = *s.Guard
+	}
 	if s.Retry {
 		// A task lets a third of all first attempts fail, which is more
 		// than the default budget of a fifth lets repeat for long.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/identity"
 )
 
 // page is all that is known about the product for one user. It is shown as
@@ -87,8 +88,12 @@ func (s *service) page(ctx context.Context, user, path string, given *rating) pa
 
 const userCookie = "user"
 
-// userOf returns who is logged in, "" for nobody.
+// userOf returns who is logged in, "" for nobody: whom the mesh has verified,
+// or else who says so in a cookie.
 func userOf(r *http.Request) string {
+	if who, ok := identity.FromContext(r.Context()); ok && isUser(who.Name) {
+		return who.Name
+	}
 	c, err := r.Cookie(userCookie)
 	if err != nil || !isUser(c.Value) {
 		return ""

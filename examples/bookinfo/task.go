@@ -42,7 +42,7 @@ type step struct {
 	// besides is what may be seen as well, each at most so often. Shares are
 	// of the other pages.
 	besides map[string]int
-	// quote, if there is any, tells in words what a page says.
+	// quote, if there is any, tells in words what an answer says.
 	quote func(page) string
 	// trouble, if there is any, is made before and ended after the calls.
 	trouble harm
@@ -96,7 +96,8 @@ type sight struct {
 
 // tasks are all there are, in the order in which they are shown.
 func tasks() []task {
-	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask(), failoverTask(), restartTask()}
+	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask(), failoverTask(),
+		restartTask(), limitsTask(), tokensTask()}
 }
 
 // walker walks through tasks and says what it sees.
@@ -191,7 +192,7 @@ func (w *walker) take(ctx context.Context, label string, s step) (seen sight, er
 	}
 	var quote string
 	if seen.pages, quote, err = look(ctx, label, s); quote != "" {
-		seen.lines = append(seen.lines, [2]string{"page", quote})
+		seen.lines = append(seen.lines, [2]string{"answer", quote})
 	}
 	return seen, err
 }
