@@ -97,7 +97,7 @@ type sight struct {
 // tasks are all there are, in the order in which they are shown.
 func tasks() []task {
 	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask(), failoverTask(),
-		restartTask(), limitsTask(), tokensTask()}
+		restartTask(), limitsTask(), tokensTask(), mistakesTask()}
 }
 
 // walker walks through tasks and says what it sees.
