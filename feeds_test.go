@@ -211,3 +211,33 @@ func TestRecordsGoWithTheirEndpoint(t *testing.T) {
 		require.Nil(t, known[1].Value())
 	})
 }
+
+// What a failed probe would have spared is counted once, as it ended.
+func TestSparedAttempts(t *testing.T) {
+	class := func(c outcome.Class) outcome.Result { return outcome.Result{Outcome: outcome.Outcome{Class: c}} }
+	late := func(was, c outcome.Class) outcome.Result {
+		r := class(c)
+		r.Late, r.Was = true, was
+		return r
+	}
+	for name, row := range map[string]struct {
+		results          []outcome.Result
+		would, succeeded uint64
+	}{
+		"neutral":              {[]outcome.Result{class(outcome.Neutral)}, 0, 0},
+		"success":              {[]outcome.Result{class(outcome.Success)}, 1, 1},
+		"overload":             {[]outcome.Result{class(outcome.Overload)}, 1, 1},
+		"failure":              {[]outcome.Result{class(outcome.Reset)}, 1, 0},
+		"success that broke":   {[]outcome.Result{class(outcome.Success), class(outcome.Success), late(outcome.Success, outcome.Reset)}, 2, 1},
+		"success that changed": {[]outcome.Result{class(outcome.Success), late(outcome.Success, outcome.Overload)}, 1, 1},
+		"neutral that broke":   {[]outcome.Result{class(outcome.Success), class(outcome.Neutral), late(outcome.Neutral, outcome.Reset)}, 1, 1},
+		"began before":         {[]outcome.Result{late(outcome.Success, outcome.Reset)}, 0, 0},
+	} {
+		n := new(notes)
+		for _, r := range row.results {
+			n.spare(r)
+		}
+		assert.Equal(t, row.would, n.would.Load(), name)
+		assert.Equal(t, row.succeeded, n.succeeded.Load(), name)
+	}
+}

@@ -2,6 +2,7 @@ package tulle_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,34 +42,37 @@ func TestShutdownDoesNotWaitForAProbe(t *testing.T) {
 	})
 }
 
-// The connections of probes are closed with the service.
+// The connections of probes are closed with the service: at once, or when the
+// probe that is under way has ended.
 func TestConnectionsOfProbesAreClosed(t *testing.T) {
 	for _, protocol := range []tulle.Protocol{tulle.HTTP1, tulle.H2C} {
-		t.Run(protocol.String(), func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				w.fleet(1)
-				w.net.Serve(w.T, "10.0.0.1:9000", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(500 * time.Millisecond) }))
-				c := one("10.0.0.1:80")
-				c.Services[0].Protocol = protocol
-				c.Policies.Probe = &health.Probe{Path: "/healthz", Port: 9000, Interval: time.Second}
-				m := w.mesh(c)
-				time.Sleep(3 * time.Second)
-				for range 40 { // in the middle of one
-					if service(w, m, "reviews").Endpoints[0].Probe.Probes > 0 {
-						break
+		for _, underWay := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, under way %v", protocol, underWay), func(t *testing.T) {
+				inBubble(t, func(w *world) {
+					w.fleet(1)
+					var asked atomic.Int64
+					w.net.Serve(w.T, "10.0.0.1:9000", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+						asked.Add(1)
+						time.Sleep(500 * time.Millisecond)
+						asked.Add(1)
+					}))
+					c := one("10.0.0.1:80")
+					c.Services[0].Protocol = protocol
+					c.Policies.Probe = &health.Probe{Path: "/healthz", Port: 9000, Interval: time.Second}
+					m := w.mesh(c)
+					for asked.Load() < 4 || asked.Load()%2 == 1 != underWay {
+						time.Sleep(10 * time.Millisecond)
 					}
-					time.Sleep(100 * time.Millisecond)
-				}
-				for begun := service(w, m, "reviews").Endpoints[0].Probe.Probes; service(w, m, "reviews").Endpoints[0].Probe.Probes == begun; {
-					time.Sleep(10 * time.Millisecond)
-				}
-				time.Sleep(600 * time.Millisecond)
-				require.NotZero(w, w.net.Open("10.0.0.1:9000"))
-				require.NoError(w, m.Apply(tulle.Config{}))
-				time.Sleep(5 * time.Second)
-				assert.Zero(w, w.net.Open("10.0.0.1:9000"))
+					require.NotZero(w, w.net.Open("10.0.0.1:9000"))
+					require.NoError(w, m.Apply(tulle.Config{}))
+					if underWay {
+						time.Sleep(5 * time.Second)
+					}
+					synctest.Wait()
+					assert.Zero(w, w.net.Open("10.0.0.1:9000"))
+				})
 			})
-		})
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/tulletest"
 )
 
@@ -85,4 +86,42 @@ func TestRewiringUnderLoadLeavesNoConnection(t *testing.T) {
 			})
 		})
 	}
+}
+
+// pooled is middleware with connections of its own.
+type pooled struct {
+	http.RoundTripper
+	closed func()
+}
+
+func (c pooled) CloseIdleConnections() { c.closed() }
+
+// Connections to an endpoint that is gone are closed at once and as calls end,
+// each time once more a moment later, for what was still counted as busy.
+func TestConnectionsAreClosedOnceMoreAfterAMoment(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Delay: 10 * time.Second})
+		src := newSource()
+		src.set(endpoint.Info{Addr: "10.0.0.1:80"})
+		begin := time.Now()
+		var mu sync.Mutex
+		var closed []time.Duration
+		m := w.mesh(from(src), tulle.WithAttemptMiddleware(func(next http.RoundTripper) http.RoundTripper {
+			return pooled{next, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				closed = append(closed, time.Since(begin))
+			}}
+		}))
+		var wg sync.WaitGroup
+		wg.Go(func() { w.get(m, "http://reviews/") })
+		time.Sleep(5 * time.Second)
+		require.Empty(w, closed)
+		src.set()
+		wg.Wait()
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		assert.Equal(w, []time.Duration{5 * time.Second, 6 * time.Second, 10 * time.Second, 11 * time.Second}, closed)
+	})
 }
