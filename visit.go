@@ -73,14 +73,17 @@ type visit struct {
 	request http.Request
 }
 
-type visitKey struct{}
+// visitKey finds the visit to a mesh in the context of a request.
+type visitKey struct{ mesh *Mesh }
 
 // Value implements context.Context.
 func (v *visit) Value(key any) any {
-	switch key {
-	case visitKey{}:
-		return v
-	case overload.MetricsKey{}:
+	switch k := key.(type) {
+	case visitKey:
+		if k.mesh == v.mesh {
+			return v
+		}
+	case overload.MetricsKey:
 		if v.guards.overload != nil {
 			return v.figures()
 		}
@@ -100,7 +103,7 @@ func (v *visit) figures() *overload.Metrics {
 // ServeHTTP implements http.Handler.
 func (s *inbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m := s.mesh
-	if v, ok := r.Context().Value(visitKey{}).(*visit); ok && v.mesh == m {
+	if r.Context().Value(visitKey{m}) != nil {
 		s.next.ServeHTTP(w, r)
 		return
 	}
