@@ -107,6 +107,22 @@ func Example_serve() {
 	// ended: <nil>
 }
 
+// How long a process has to be given for stopping.
+func Example_stopping() {
+	mesh, err := tulle.New(tulle.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer mesh.Shutdown(context.Background())
+	const shutdown, margin = 5 * time.Second, 5 * time.Second
+
+	in := mesh.State().Inbound
+	least := in.Grace + in.DrainTimeout + shutdown + margin
+
+	fmt.Println(in.Grace, "+", in.DrainTimeout, "+", shutdown, "+", margin, "=", least)
+	// Output: 5s + 30s + 5s + 5s = 45s
+}
+
 // shop is the configuration of a service under Kubernetes.
 func shop() tulle.Config {
 	return tulle.Config{
