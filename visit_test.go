@@ -1,0 +1,527 @@
+package tulle_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/authz"
+	"github.com/tulle-mesh/tulle/breaker"
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/overload"
+	"github.com/tulle-mesh/tulle/ratelimit"
+	"github.com/tulle-mesh/tulle/tulletest"
+)
+
+// everything has all stages on, and lets what the conformance kit sends pass.
+func everything(mode outcome.Mode) tulle.Inbound {
+	authn := tokens()
+	authn.Mode = mode
+	return tulle.Inbound{
+		Strip:    []string{"X-Never-There"},
+		InFlight: &breaker.Limit{Mode: mode},
+		Overload: &overload.Policy{Mode: mode, MaxInFlight: 1000, NoReport: true},
+		Guard: tulle.Guard{
+			Timeout:   24 * time.Hour,
+			Body:      &tulle.BodyLimit{Mode: mode, MaxBytes: 1 << 40},
+			RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{{Mode: mode, Requests: 1 << 30, Key: ratelimit.Key{Source: true}}}},
+			Authn:     authn, Anonymous: &tulle.Anonymous{},
+			Authz: &authz.Policy{Mode: mode, Rules: []authz.Rule{{Name: "all", Action: authz.Allow}}},
+		},
+		Rules: []tulle.Rule{{Name: "some", Match: []match.Request{{Path: match.Path{Prefix: "/some"}}}}},
+	}
+}
+
+// A wrapped handler can do what it could before, whatever is on: hijack and
+// upgrade, flush, read from files, take trailers, and send them. There are two
+// exceptions, which have tests of their own: a preflight is answered where
+// there is CORS, and a panic of the handler's own is answered with 500.
+func TestHandlerConformance(t *testing.T) {
+	for name, in := range map[string]tulle.Inbound{
+		"zero": {}, "everything": everything(outcome.Enforce), "everything observed": everything(outcome.Observe),
+	} {
+		t.Run(name, func(t *testing.T) {
+			tulletest.TestHandler(t, func(next http.Handler) http.Handler {
+				m, err := tulle.New(tulle.Config{Inbound: in})
+				require.NoError(t, err)
+				return unanswered(m, next)
+			})
+		})
+	}
+}
+
+// unanswered wraps a handler by that of the mesh, and has its panics pass the
+// mesh as such that are not to be answered.
+func unanswered(m *tulle.Mesh, next http.Handler) http.Handler {
+	type panicKey struct{}
+	inside := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				*r.Context().Value(panicKey{}).(*any) = p
+				panic(http.ErrAbortHandler)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	}))
+	return closableHandler{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var own any
+		defer func() {
+			if p := recover(); p == any(http.ErrAbortHandler) && own != nil {
+				panic(own)
+			} else if p != nil {
+				panic(p)
+			}
+		}()
+		ctx := context.WithValue(r.Context(), panicKey{}, &own)
+		// The same request, so that what the mesh does to it is seen.
+		inside.ServeHTTP(w, r.WithContext(ctx))
+	}), m}
+}
+
+type closableHandler struct {
+	http.Handler
+	mesh *tulle.Mesh
+}
+
+func (c closableHandler) Close() error { return c.mesh.Shutdown(context.Background()) }
+
+// What Observe would have refused goes through untouched, and is told with how
+// it ended. Under Enforce the same requests are refused.
+func TestInboundObserved(t *testing.T) {
+	in := func(mode outcome.Mode) tulle.Inbound {
+		few, who := never(ratelimit.Key{}), never(ratelimit.Key{Principal: true})
+		few.Mode, who.Mode, who.Name = mode, mode, "who"
+		authn := tokens()
+		authn.Mode = mode
+		return tulle.Inbound{
+			InFlight: &breaker.Limit{Mode: mode, InFlight: 1},
+			Overload: &overload.Policy{Mode: mode, MaxInFlight: 1, Waiting: -1},
+			Guard: tulle.Guard{
+				Body:      &tulle.BodyLimit{Mode: mode, MaxBytes: 4},
+				RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{few, who}},
+				Authn:     authn,
+				Authz:     &authz.Policy{Mode: mode, Rules: []authz.Rule{{Name: "nobody", Action: authz.Deny}}},
+			},
+		}
+	}
+	run := func(t *testing.T, mode outcome.Mode) (codes map[string]int, m *tulle.Mesh) {
+		m = inbound(t, in(mode))
+		var h http.Handler
+		codes = map[string]int{}
+		next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				tulle.WriteError(w, r, err)
+				return
+			}
+			switch r.URL.Path {
+			case "/nested":
+				// Another request, while this one is in.
+				codes["within"] = visit(h, "GET /", "").Code
+			case "/fails":
+				w.WriteHeader(500)
+			}
+			_, _ = w.Write(body)
+		})
+		h = m.Handler(next)
+		codes["nested"] = visit(h, "GET /nested", "").Code
+		codes["long"] = visit(h, "POST /", "too long").Code
+		codes["chunked"] = visit(h, "POST /", "too long", chunked).Code
+		codes["fails"] = visit(h, "POST /fails", "too long", chunked).Code
+		return codes, m
+	}
+	codes, m := run(t, outcome.Observe)
+	assert.Equal(t, map[string]int{"nested": 200, "within": 200, "long": 200, "chunked": 200, "fails": 500}, codes)
+	told := map[string][2]uint64{}
+	for _, p := range m.Report().Inbound {
+		assert.Equal(t, "refuse", p.Verb)
+		told[p.Policy] = [2]uint64{p.Would, p.Succeeded}
+	}
+	assert.Equal(t, map[string][2]uint64{
+		"inFlight": {1, 1}, "overload": {1, 1},
+		"rateLimit few": {4, 3}, "rateLimit who": {4, 3}, "authn": {5, 4}, "authz": {5, 4}, "body": {3, 2},
+	}, told)
+	assert.Contains(t, m.Report().String(), "inbound: ")
+	assert.Zero(t, m.State().Inbound.Calls.Reasons)
+
+	codes, m = run(t, outcome.Enforce)
+	for what, code := range codes {
+		assert.GreaterOrEqual(t, code, 400, what)
+	}
+	assert.Empty(t, m.Report().Inbound)
+}
+
+// A body that says it is too large is refused at once, one that does not say
+// is cut where it is, and the reply to the error of the cut is 413 as well.
+func TestInboundBody(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := inbound(w, tulle.Inbound{Guard: tulle.Guard{Body: &tulle.BodyLimit{MaxBytes: 10}}})
+		read := make(chan int, 1)
+		w.net.Serve(w.T, "10.0.0.1:80", m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/unread" {
+				return
+			}
+			n, err := io.Copy(io.Discard, r.Body)
+			read <- int(n)
+			if err != nil {
+				tulle.WriteError(rw, r, fmt.Errorf("body: %w", err))
+			}
+		})))
+		base := &http.Transport{DialContext: w.net.DialContext}
+		defer base.CloseIdleConnections()
+		post := func(path, body string, length int64) *http.Response {
+			req, err := http.NewRequestWithContext(w.Context(), "POST", "http://10.0.0.1"+path, io.NopCloser(strings.NewReader(body)))
+			require.NoError(w, err)
+			req.ContentLength = length
+			resp, err := base.RoundTrip(req)
+			require.NoError(w, err)
+			_, err = io.Copy(io.Discard, resp.Body)
+			require.NoError(w, err)
+			require.NoError(w, resp.Body.Close())
+			return resp
+		}
+		require.Equal(w, 200, post("/", "ten bytes.", 10).StatusCode)
+		require.Equal(w, 10, <-read)
+		require.Equal(w, 200, post("/", "ten bytes.", -1).StatusCode)
+		require.Equal(w, 10, <-read)
+		require.Equal(w, 413, post("/", "eleven byte", 11).StatusCode)
+		require.Empty(w, read, "the handler was asked")
+		resp := post("/", strings.Repeat("x", 1<<20), -1)
+		require.Equal(w, 413, resp.StatusCode)
+		require.Equal(w, 10, <-read)
+		require.True(w, resp.Close, "the server reads on what nobody wants")
+		require.Equal(w, "application/problem+json", resp.Header.Get("Content-Type"))
+		// A handler that returns early leaves no trouble behind.
+		require.Equal(w, 200, post("/unread", strings.Repeat("x", 1<<20), -1).StatusCode)
+		require.Equal(w, 200, post("/", "GET", 3).StatusCode)
+		require.Equal(w, 3, <-read)
+		require.EqualValues(w, 1, m.State().Inbound.Calls.Reasons[outcome.TooLarge], "the other is the handler's")
+	})
+}
+
+// The length that a body is said to have is not believed: something in front
+// may have unpacked it.
+func TestInboundBodyIsMeasured(t *testing.T) {
+	h := inbound(t, tulle.Inbound{Guard: tulle.Guard{Body: &tulle.BodyLimit{MaxBytes: 10}}}).Handler(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.Copy(io.Discard, r.Body); err != nil {
+				tulle.WriteError(w, r, err)
+			}
+		}))
+	bomb := func(r *http.Request) { r.ContentLength = 3 }
+	assert.Equal(t, 413, visit(h, "GET /", strings.Repeat("x", 1000), bomb).Code)
+}
+
+// The handler has the time that the caller waits, or that it may take,
+// whichever is less; what nobody waits for any more is not begun.
+func TestInboundDeadline(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := inbound(w, tulle.Inbound{Rules: []tulle.Rule{
+			{Name: "bounded", Match: []match.Request{{Path: match.Path{Prefix: "/bounded"}}}, Guard: tulle.Guard{Timeout: time.Second}},
+		}})
+		next := &handled{}
+		var left time.Duration
+		next.then = func(rw http.ResponseWriter, r *http.Request) {
+			left = -1
+			if at, ok := r.Context().Deadline(); ok {
+				left = time.Until(at)
+				<-r.Context().Done()
+				assert.ErrorIs(w, r.Context().Err(), context.DeadlineExceeded)
+				tulle.WriteError(rw, r, r.Context().Err())
+			}
+		}
+		h := m.Handler(next)
+		for _, row := range []struct {
+			path, hint string
+			left       time.Duration
+			status     int
+		}{
+			{"/", "", -1, 200},
+			{"/", "d=850", 850 * time.Millisecond, 504},
+			{"/", "d=850, a=2, later=\"x, d=1\"", 850 * time.Millisecond, 504},
+			{"/bounded", "", time.Second, 504},
+			{"/bounded", "d=850", 850 * time.Millisecond, 504},
+			{"/bounded", "d=5000", time.Second, 504},
+			{"/bounded", "d=999999999999999", time.Second, 504},
+			{"/", "d=999999999999999", 24 * time.Hour, 504},
+			{"/bounded", "nonsense=(", time.Second, 504},
+		} {
+			began := time.Now()
+			rec := visit(h, "GET "+row.path, "", with("Tulle-Call", row.hint))
+			require.Equal(w, row.status, rec.Code, "%+v", row)
+			require.Equal(w, row.left, left, "%+v", row)
+			if row.status == 504 {
+				require.Equal(w, row.left, time.Since(began))
+				require.Equal(w, "caller_deadline", problem(w, rec))
+			}
+		}
+		served := next.served.Load()
+		for _, hint := range []string{"d=0", "d=-1", "d=-999999999999999", "a=1, d=0", "d=9, d=0"} {
+			rec := visit(h, "GET /", "", with("Tulle-Call", hint))
+			require.Equal(w, 504, rec.Code, hint)
+			require.Equal(w, "caller_deadline", problem(w, rec))
+		}
+		require.Equal(w, served, next.served.Load(), "expired work was begun")
+		require.Zero(w, m.State().Inbound.BadHints)
+		for i, hint := range []string{"d", "d=", "d=x", "d=1.5", "d=+1", "d=1000000000000000", "D=1", "d=0 d=0", "d=0,", ",d=0", "1=2, d=0", "d;x=1", "=0"} {
+			require.Equal(w, 200, visit(h, "GET /", "", with("Tulle-Call", hint)).Code, hint)
+			require.Equal(w, time.Duration(-1), left, hint)
+			require.EqualValues(w, i+1, m.State().Inbound.BadHints, hint)
+		}
+	})
+}
+
+// A body that comes more slowly than the deadline allows cannot hold a handler
+// that reads it. Without a deadline it can.
+func TestInboundSlowBody(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := inbound(w, tulle.Inbound{Rules: []tulle.Rule{
+			{Name: "bounded", Match: []match.Request{{Path: match.Path{Prefix: "/bounded"}}}, Guard: tulle.Guard{Timeout: time.Second}},
+		}})
+		ended := make(chan time.Duration, 1)
+		w.net.Serve(w.T, "10.0.0.1:80", m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			began := time.Now()
+			_, err := io.Copy(io.Discard, r.Body)
+			ended <- time.Since(began)
+			if err != nil {
+				tulle.WriteError(rw, r, err)
+			}
+		})))
+		const request = "POST %s HTTP/1.1\r\nHost: reviews\r\nContent-Length: 9\r\n\r\nslow"
+		resp := sendRaw(w, w, "10.0.0.1:80", fmt.Sprintf(request, "/bounded"))
+		require.Equal(w, time.Second, <-ended)
+		require.Equal(w, 504, resp.StatusCode)
+		require.True(w, resp.Close)
+		conn, err := w.net.DialContext(w.Context(), "tcp", "10.0.0.1:80")
+		require.NoError(w, err)
+		_, err = fmt.Fprintf(conn, request, "/")
+		require.NoError(w, err)
+		time.Sleep(time.Hour)
+		require.Empty(w, ended)
+		require.NoError(w, conn.Close())
+		require.Equal(w, time.Hour, <-ended)
+	})
+}
+
+// A deadline of a request is not one of its connection.
+func TestInboundDeadlineEndsWithTheRequest(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := inbound(w, tulle.Inbound{Guard: tulle.Guard{Timeout: time.Second}})
+		w.net.Serve(w.T, "10.0.0.1:80", m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(rw, r.Body)
+		})))
+		base := &http.Transport{DialContext: w.net.DialContext}
+		defer base.CloseIdleConnections()
+		for range 3 {
+			req, err := http.NewRequestWithContext(w.Context(), "POST", "http://10.0.0.1/", strings.NewReader("words"))
+			require.NoError(w, err)
+			a, err := read(base.RoundTrip(req))
+			require.NoError(w, err)
+			require.Equal(w, "words", a.body)
+			time.Sleep(10 * time.Second)
+		}
+		require.Equal(w, 1, w.net.Opened("10.0.0.1:80"))
+	})
+}
+
+// A panic is a 500 where nothing was sent, and goes on; whatever the handler
+// did, what the request held is given back.
+func TestInboundPanics(t *testing.T) {
+	in := everything(outcome.Enforce)
+	in.InFlight.InFlight, in.Overload.MaxInFlight = 1, 1
+	m := inbound(t, in, tulle.WithErrorWriter(func(w http.ResponseWriter, r *http.Request, e *tulle.Error) {
+		if r.URL.Path == "/writer" {
+			panic("writer")
+		}
+		tulle.WriteError(w, r, e)
+	}))
+	for _, row := range []struct {
+		name, path string
+		handler    http.HandlerFunc
+		panic      any
+		status     int // 200 is a recorder's without any
+		body       string
+	}{
+		{"before the header", "/", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			panic("ouch")
+		}, "ouch", 500, `"reason":"internal"`},
+		{"behind the header", "/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201); panic("ouch") }, "ouch", 201, ""},
+		{"in the body", "/", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("a")); panic("ouch") }, "ouch", 200, "a"},
+		{"on purpose", "/", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, http.ErrAbortHandler, 200, ""},
+		{"with what cannot be compared", "/", func(http.ResponseWriter, *http.Request) { panic([]int{1}) }, []int{1}, 500, `"reason":"internal"`},
+		{"in what writes errors", "/writer", func(http.ResponseWriter, *http.Request) { panic("ouch") }, "writer", 200, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			func() {
+				defer func() { assert.Equal(t, row.panic, recover()) }()
+				m.Handler(row.handler).ServeHTTP(w, httptest.NewRequest("GET", row.path, nil))
+			}()
+			assert.Equal(t, row.status, w.Code)
+			assert.Contains(t, w.Body.String(), row.body)
+			assert.NotContains(t, w.Body.String(), "ouch")
+			assert.Empty(t, w.Header().Get("Content-Encoding"))
+			idle(t, m)
+		})
+	}
+	// A goroutine that ends is no panic, and no success either.
+	was := m.State().Inbound.Calls
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		visit(m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })), "GET /", "")
+	}()
+	<-ended
+	idle(t, m)
+	assert.Equal(t, was.Calls+1, m.State().Inbound.Calls.Calls)
+}
+
+// idle requires that a mesh holds nothing for anybody.
+func idle(t testing.TB, m *tulle.Mesh) {
+	t.Helper()
+	s := m.State().Inbound
+	assert.Zero(t, s.Calls.Active)
+	if s.InFlight != nil {
+		assert.Zero(t, s.InFlight.InFlight)
+	}
+	if s.Overload != nil {
+		assert.Zero(t, s.Overload.InFlight)
+	}
+}
+
+// Over a connection the caller of a handler that panics gets all of the 500.
+func TestInboundPanicOverTheNetwork(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := inbound(w, tulle.Inbound{})
+		w.net.Serve(w.T, "10.0.0.1:80", m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("ouch") })), quietServer)
+		base := &http.Transport{DialContext: w.net.DialContext}
+		defer base.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(w.Context(), "GET", "http://10.0.0.1/", nil)
+		require.NoError(w, err)
+		a, err := read(base.RoundTrip(req))
+		require.NoError(w, err)
+		require.Equal(w, 500, a.status)
+		require.Contains(w, a.body, `"reason":"internal"`)
+		require.EqualValues(w, 1, m.State().Inbound.Calls.Reasons[outcome.Internal])
+	})
+}
+
+// Files that a handler has had of a form are gone with the request.
+func TestInboundFormFilesAreRemoved(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "name")
+	require.NoError(t, err)
+	_, err = part.Write(bytes.Repeat([]byte("x"), 1<<20))
+	require.NoError(t, err)
+	require.NoError(t, form.Close())
+	files := func() int {
+		entries, err := os.ReadDir(os.Getenv("TMPDIR"))
+		require.NoError(t, err)
+		return len(entries)
+	}
+	h := inbound(t, tulle.Inbound{}).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		assert.NoError(t, r.ParseMultipartForm(1))
+		assert.Equal(t, 1, files())
+	}))
+	visit(h, "POST /", body.String(), with("Content-Type", form.FormDataContentType()))
+	assert.Zero(t, files())
+}
+
+// A process that is leaving says so on every response, whoever made it, but
+// does not close a connection that is becoming another.
+func TestInboundLeaving(t *testing.T) {
+	for _, guarded := range []bool{false, true} {
+		in := tulle.Inbound{Grace: -1, Guard: tulle.Guard{Body: &tulle.BodyLimit{MaxBytes: 1}}}
+		if guarded {
+			in.Overload = &overload.Policy{}
+		}
+		m := inbound(t, in)
+		h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/upgrade" {
+				w.Header().Set("Connection", "Upgrade")
+				w.WriteHeader(http.StatusSwitchingProtocols)
+			}
+		}))
+		says := func(w *httptest.ResponseRecorder) bool {
+			report, err := endpoint.ParseLoadReport(w.Header().Get(endpoint.LoadReportHeader))
+			return err == nil && report.Leaving
+		}
+		before := visit(h, "GET /", "")
+		assert.False(t, says(before))
+		assert.Empty(t, before.Header().Get("Connection"))
+		require.NoError(t, m.Drain(t.Context()))
+		for what, status := range map[string]int{"GET /": 200, "POST /": 413} {
+			w := visit(h, what, strings.Repeat("x", status-200))
+			assert.Equal(t, status, w.Code)
+			assert.True(t, says(w), "guarded %v, %s: %v", guarded, what, w.Header())
+			assert.Equal(t, "close", w.Header().Get("Connection"))
+		}
+		w := visit(h, "GET /upgrade", "")
+		assert.Equal(t, "Upgrade", w.Header().Get("Connection"))
+		// Also under a configuration that comes later.
+		in.Guard.Timeout = time.Hour
+		require.NoError(t, m.Apply(tulle.Config{Inbound: in}))
+		assert.True(t, says(visit(h, "GET /", "")))
+	}
+}
+
+// What handlers add to the load report is in it, and is not taken where there
+// is none.
+func TestInboundLoadReport(t *testing.T) {
+	for _, guarded := range []bool{false, true} {
+		in := tulle.Inbound{}
+		if guarded {
+			in.Overload = &overload.Policy{}
+		}
+		m := inbound(t, in)
+		w := visit(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			assert.Equal(t, guarded, overload.AddMetric(r.Context(), "queue", 7))
+		})), "GET /", "")
+		assert.Equal(t, guarded, strings.Contains(w.Header().Get(endpoint.LoadReportHeader), "queue=7"), "%v", w.Header())
+	}
+}
+
+// Limits before and after authentication are both told.
+func TestInboundLimitFields(t *testing.T) {
+	few, who := never(ratelimit.Key{Source: true}), never(ratelimit.Key{Principal: true})
+	few.Requests, who.Requests, who.Name = 5, 3, "who"
+	m := inbound(t, tulle.Inbound{Guard: tulle.Guard{Authn: tokens(), RateLimit: &ratelimit.Config{
+		Policies: []ratelimit.Policy{few, who}, Fields: ratelimit.LegacyFields,
+	}}})
+	h := m.Handler(&handled{})
+	w := visit(h, "GET /", "", bearer(tokenOf("alice", nil)))
+	assert.ElementsMatch(t, []string{`"few";q=5;w=3600`, `"who";q=3;w=3600`}, w.Header().Values("RateLimit-Policy"))
+	assert.Len(t, w.Header().Values("RateLimit"), 2)
+	assert.Equal(t, []string{"2"}, w.Header().Values("X-RateLimit-Remaining"), "of the one with less left")
+	w = visit(h, "GET /", "")
+	assert.Equal(t, 401, w.Code)
+	assert.Equal(t, []string{`"few";q=5;w=3600`}, w.Header().Values("RateLimit-Policy"), "the other was not asked")
+	for range 2 {
+		visit(h, "GET /", "", bearer(tokenOf("alice", nil)))
+	}
+	w = visit(h, "GET /", "", bearer(tokenOf("alice", nil)))
+	assert.Equal(t, 429, w.Code)
+	assert.Equal(t, []string{"0"}, w.Header().Values("X-RateLimit-Remaining"))
+	assert.Equal(t, []string{"1200"}, w.Header().Values("Retry-After"))
+}
+
+func quietServer(s *http.Server) { s.ErrorLog = log.New(io.Discard, "", 0) }
