@@ -1,20 +1,26 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
-// clients is how many look at the page at once in a crowd.
-const clients = 24
+const (
+	// clients is how many look at the page at once in a crowd.
+	clients = 24
+	// breath is the least time from one look of a client to its next.
+	breath = 10 * time.Millisecond
+)
 
 // crowd has many make the calls of the step, for as long as what is to be done
 // during them takes and until there were enough.
 func (w *walker) crowd(ctx context.Context, label string, s step) (seen map[string]int, quote string, err error) {
 	if w.live {
-		fmt.Fprintf(w.out, "\r     %-9s %d clients call\x1b[K", label, clients)
+		fmt.Fprintf(w.out, "\r     %-9s %d clients call\x1b[K", label, cmp.Or(s.clients, clients))
 	}
 	var (
 		mu     sync.Mutex
@@ -33,9 +39,11 @@ func (w *walker) crowd(ctx context.Context, label string, s step) (seen map[stri
 		made++
 		return made - 1, true
 	}
-	for range clients {
+	for range cmp.Or(s.clients, clients) {
 		all.Go(func() {
-			for {
+			tick := time.NewTicker(breath)
+			defer tick.Stop()
+			for ; ; <-tick.C {
 				number, ok := next()
 				if !ok {
 					return

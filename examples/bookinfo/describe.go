@@ -33,6 +33,12 @@ func describe(r rules) []string {
 			lines = append(lines, fmt.Sprintf("from its return it grows into its share in %v", e.Ramp))
 		}
 	}
+	if !r.plain {
+		lines = append(lines, "details is called over TLS, by http URLs")
+	}
+	if r.fresh {
+		lines = append(lines, "connections to details are used once, so that each call sees its certificate")
+	}
 	if r.guard != nil {
 		lines = append(lines, conditions(*r.guard)...)
 	}

@@ -1,6 +1,9 @@
 package main
 
-import "net/http"
+import (
+	"crypto/tls"
+	"net/http"
+)
 
 // book is what details knows.
 type book struct {
@@ -18,8 +21,12 @@ type book struct {
 func (s *service) details() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /details/0", func(w http.ResponseWriter, r *http.Request) {
+		served := s.served
+		if r.TLS != nil {
+			served.TLS = tls.VersionName(r.TLS.Version)
+		}
 		answer(w, book{
-			Served: s.served,
+			Served: served,
 			Title:  "The Comedy of Errors", Author: "William Shakespeare", Year: 1595,
 			Kind: "paperback", Pages: 200, Language: "English", Publisher: "Loopback Press",
 		})

@@ -28,6 +28,7 @@ type fleet struct {
 	client    *http.Client
 	alerts    *inbox
 	issuer    *issuer
+	authority *authority
 }
 
 // rules are what tasks change in the meshes of all processes.
@@ -37,6 +38,9 @@ type rules struct {
 	retry  bool
 	// outliers, if there are any, leave out endpoints that fail.
 	outliers *health.Outliers
+	// plain has details called in plain text, which it does not take; fresh has
+	// connections to it used only once.
+	plain, fresh bool
 	// guard, if there is any, is what requests to productpage have to pass.
 	guard *tulle.Guard
 	// grace is how long processes go on serving when they are told to stop;
@@ -95,18 +99,15 @@ const defaultGrace = 500 * time.Millisecond
 // page is at port if that is free. perTry is how long an attempt at ratings
 // may take; those who wait for it get four times as long.
 func startFleet(ctx context.Context, port int, seed uint64, perTry time.Duration) (*fleet, error) {
-	alerts, err := openInbox()
+	f, err := equip(members(), perTry)
 	if err != nil {
 		return nil, err
 	}
-	issuer, err := openIssuer()
-	if err != nil {
-		alerts.close()
-		return nil, err
-	}
-	f := &fleet{issuer: issuer, processes: members(), perTry: perTry, client: newClient(), alerts: alerts}
 	for i, p := range f.processes {
-		p.addr, p.alerts = "127.0.0.1:0", alerts.url
+		p.addr, p.alerts = "127.0.0.1:0", f.alerts.url
+		if p.service == "details" {
+			p.cert, p.key = f.authority.files(p.service)
+		}
 		if seed != 0 {
 			p.seed = seed + uint64(i)
 		}
@@ -129,6 +130,28 @@ func startFleet(ctx context.Context, port int, seed uint64, perTry time.Duration
 		return nil, err
 	}
 	return f, nil
+}
+
+// equip returns a fleet whose processes have not been started, with all that
+// they need besides.
+func equip(processes []*process, perTry time.Duration) (f *fleet, err error) {
+	f = &fleet{processes: processes, perTry: perTry, client: newClient()}
+	if f.alerts, err = openInbox(); err != nil {
+		return nil, err
+	}
+	if f.issuer, err = openIssuer(); err != nil {
+		f.alerts.close()
+		return nil, err
+	}
+	if f.authority, err = newAuthority(); err == nil {
+		if _, err = f.authority.certify("details", time.Now().Add(forLong)); err == nil {
+			return f, nil
+		}
+		f.authority.close()
+	}
+	f.alerts.close()
+	f.issuer.close()
+	return nil, err
 }
 
 // apply has all processes take over rules. Those that cannot keep nobody
@@ -158,6 +181,9 @@ func (f *fleet) tell(ctx context.Context, p *process, trouble *fault.Policy) err
 		}
 	}
 	if p.service == "productpage" {
+		if s.Fresh = f.rules.fresh; !f.rules.plain {
+			s.Authorities = map[string]string{"details": f.authority.pem}
+		}
 		s.PerTry = 4 * f.perTry
 		if f.rules.guard != nil {
 			s.Guard = f.issuer.publish(*f.rules.guard)
@@ -277,6 +303,7 @@ func (f *fleet) stop() {
 	all.Wait()
 	f.alerts.close()
 	f.issuer.close()
+	f.authority.close()
 }
 
 // table lists the processes.

@@ -96,8 +96,9 @@ func TestCopiesAreCounted(t *testing.T) {
 		tell, err := countVersion2(t.Context(), f)
 		require.NoError(t, err)
 		for range n {
-			_, err := f.look(t.Context(), "")
+			p, err := f.look(t.Context(), "")
 			require.NoError(t, err)
+			require.Equal(t, f.version("reviews", "v1")[0].addr, p.Review.Endpoint, "the call, and not its copy")
 		}
 		counted, err := tell(t.Context())
 		require.NoError(t, err)
@@ -124,7 +125,9 @@ func TestDescribe(t *testing.T) {
 		"what failed, and can be repeated, is tried once more elsewhere",
 		"an endpoint that fails 5 calls in a row is left out, for 10s at first; then one call tries it",
 		"from its return it grows into its share in 10s",
+		"details is called over TLS, by http URLs",
+		"connections to details are used once, so that each call sees its certificate",
 		"a process that is told to stop goes on for 1s and says so",
 		"endpoints in the caller's own zone come first",
-	}, describe(rules{routes: []tulle.Route{jason, halves}, retry: true, outliers: &health.Outliers{}, grace: time.Second, nearest: true}))
+	}, describe(rules{routes: []tulle.Route{jason, halves}, retry: true, outliers: &health.Outliers{}, fresh: true, grace: time.Second, nearest: true}))
 }

@@ -92,8 +92,12 @@ func (s *service) fetch(ctx context.Context, method, user, url string, body []by
 }
 
 // note is the mesh's hook: it writes what only the mesh knows of a call into
-// the hop that get has put into the call's context.
+// the hop that get has put into the call's context. A copy of the call has the
+// same, and nothing to say.
 func note(d tulle.CallDone) {
+	if d.Call.Mirrored() {
+		return
+	}
 	if h, ok := d.Call.Value(hopKey{}).(*hop); ok {
 		h.Endpoint, h.Attempts, h.Took = d.Endpoint, d.Attempts, d.Duration
 	}

@@ -71,7 +71,7 @@ func parent() {
 func TestChoose(t *testing.T) {
 	all, err := choose("")
 	require.NoError(t, err)
-	require.Len(t, all, 13)
+	require.Len(t, all, 14)
 	one, err := choose("shifting")
 	require.NoError(t, err)
 	require.Len(t, one, 1)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"maps"
 	"slices"
 	"time"
@@ -20,6 +21,11 @@ import (
 type settings struct {
 	// Endpoints are those of each service.
 	Endpoints map[string][]endpoint.Info `json:"endpoints,omitempty"`
+	// Authorities are those who have signed the certificates of the services
+	// that are called over TLS, in PEM form.
+	Authorities map[string]string `json:"authorities,omitempty"`
+	// Fresh has connections to these services used once only.
+	Fresh bool `json:"fresh,omitempty"`
 	// Routes say where calls go, what they are given and what befalls them.
 	Routes []tulle.Route `json:"routes,omitempty"`
 	// Retry says whether what failed is tried again, PerTry how long one
@@ -59,6 +65,13 @@ func (s *settings) config(zone string) tulle.Config {
 		service := tulle.Service{Name: name, Resolver: discovery.NewStatic(s.Endpoints[name]...)}
 		if s.Nearest {
 			service.Spread.Zones = balancer.NearestZone
+		}
+		if text := s.Authorities[name]; text != "" {
+			service.TLS = &tulle.TLS{RootCAs: x509.NewCertPool()}
+			service.TLS.RootCAs.AppendCertsFromPEM([]byte(text))
+			if s.Fresh {
+				service.Protocol, service.Connection.IdleTimeout = tulle.HTTP1, time.Nanosecond
+			}
 		}
 		for _, version := range versions(s.Endpoints[name]) {
 			labels := map[string]string{"version": version}

@@ -27,17 +27,17 @@ func TestPageShowsWhoAnswered(t *testing.T) {
 	html := rendered(t, page{
 		User:    "jason",
 		Book:    book{Title: "The Comedy of Errors", Author: "William Shakespeare"},
-		Details: hop{To: "details", served: served{"details", "v1", 4711, "a"}, Endpoint: "127.0.0.1:1001", Attempts: 1, Took: time.Millisecond},
-		Review:  hop{To: "reviews", served: served{"reviews", "v3", 4712, "a"}, Endpoint: "127.0.0.1:1002", Attempts: 1},
+		Details: hop{To: "details", served: served{"details", "v1", 4711, "a", "TLS 1.3"}, Endpoint: "127.0.0.1:1001", Attempts: 1, Took: time.Millisecond},
+		Review:  hop{To: "reviews", served: served{"reviews", "v3", 4712, "a", ""}, Endpoint: "127.0.0.1:1002", Attempts: 1},
 		Reviews: reviews{
 			Color:   "red",
 			Reviews: []review{{Reviewer: "Antonia", Text: "Fine.", Stars: 4}},
-			Ratings: &hop{To: "ratings", served: served{"ratings", "v1", 4713, "b"}, Endpoint: "127.0.0.1:1003", Attempts: 2},
+			Ratings: &hop{To: "ratings", served: served{"ratings", "v1", 4713, "b", ""}, Endpoint: "127.0.0.1:1003", Attempts: 2},
 		},
 	})
 	for _, part := range []string{
 		"The Comedy of Errors", "William Shakespeare", "logged in as <b>jason</b>",
-		"details v1", "127.0.0.1:1001", "pid 4711", "1 attempt</span>", "1ms",
+		"details v1", "127.0.0.1:1001", "pid 4711", "<span>TLS 1.3</span>", "1 attempt</span>", "1ms",
 		"reviews v3", "127.0.0.1:1002", "pid 4712",
 		"ratings v1", "127.0.0.1:1003", "pid 4713", "zone b", "2 attempts",
 		`class="stars red" title="4 of 5">★★★★<i>★</i>`,

@@ -22,6 +22,8 @@ type process struct {
 	seed uint64
 	// alerts is the URL that alerts of its mesh go to, "" for none.
 	alerts string
+	// cert and key are the files of its certificate, "" for none.
+	cert, key string
 	// addr is where it listens, again after a restart; debug is where its
 	// mesh can be looked at.
 	addr, debug string
@@ -49,7 +51,8 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	p.cmd = exec.Command(self, serviceCommand, "-name", p.service, "-version", p.version, "-zone", p.zone,
-		"-addr", p.addr, "-seed", strconv.FormatUint(p.seed, 10), "-alerts", p.alerts)
+		"-addr", p.addr, "-seed", strconv.FormatUint(p.seed, 10), "-alerts", p.alerts,
+		"-cert", p.cert, "-key", p.key)
 	p.cmd.Stderr = os.Stderr
 	endWithParent(p.cmd)
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -39,6 +42,8 @@ type served struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	Zone    string `json:"zone,omitempty"`
+	// TLS is the version spoken, if it was.
+	TLS string `json:"tls,omitempty"`
 }
 
 // reply is what a process says on its standard output: where it listens when
@@ -71,6 +76,8 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 	addr := flags.String("addr", "127.0.0.1:0", "address to listen on")
 	seed := flags.Uint64("seed", 0, "seed of all chance, 0 for a different one each time")
 	alerts := flags.String("alerts", "", "URL that alerts of breakers are posted to")
+	cert := flags.String("cert", "", "file of the certificate, to be called over TLS only")
+	key := flags.String("key", "", "file of its key")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -91,7 +98,7 @@ func serve(args []string, in io.Reader, out io.Writer) error {
 	replies := json.NewEncoder(out)
 	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	hello, served, err := s.listen(told, *addr)
+	hello, served, err := s.listen(told, *addr, *cert, *key)
 	if err != nil {
 		// The parent tells it better than a second voice would.
 		return replies.Encode(reply{Error: err.Error()})
@@ -177,11 +184,20 @@ func (s *service) obey(orders *json.Decoder, replies *json.Encoder) error {
 
 // listen serves the service at addr until told ends, by way of its mesh, and
 // the state of the mesh elsewhere until the process ends. The channel gets how
-// the first came to its end.
-func (s *service) listen(told context.Context, addr string) (hello reply, served <-chan error, err error) {
+// the first came to its end. A certificate is read anew when it changes.
+func (s *service) listen(told context.Context, addr, cert, key string) (hello reply, served <-chan error, err error) {
 	handler, err := s.handler()
 	if err != nil {
 		return reply{}, nil, err
+	}
+	server := &http.Server{Handler: s.front(handler), ReadHeaderTimeout: 5 * time.Second}
+	if cert != "" {
+		server.ErrorLog = log.New(handshakesAside{os.Stderr}, "", log.LstdFlags)
+		files, err := tulle.LoadCertificateFiles(cert, key)
+		if err != nil {
+			return reply{}, nil, err
+		}
+		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -191,13 +207,23 @@ func (s *service) listen(told context.Context, addr string) (hello reply, served
 	if err != nil {
 		return reply{}, nil, errors.Join(err, l.Close())
 	}
-	server := &http.Server{Handler: s.front(handler), ReadHeaderTimeout: 5 * time.Second}
 	over := make(chan error, 1)
 	go func() { over <- s.mesh.ServeListener(told, server, l) }()
 	state := &http.Server{Handler: s.mesh.Debug(), ReadHeaderTimeout: 5 * time.Second}
 	// It ends with the process and has nothing else to say.
 	go func() { _ = state.Serve(debug) }()
 	return reply{Addr: l.Addr().String(), Debug: debug.Addr().String()}, over, nil
+}
+
+// handshakesAside writes what a server logs, except that somebody has called
+// who does not speak TLS or does not trust it: he knows.
+type handshakesAside struct{ io.Writer }
+
+func (w handshakesAside) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("http: TLS handshake error")) {
+		return len(line), nil
+	}
+	return w.Writer.Write(line)
 }
 
 // seeded returns a source of chance that is the same in every run, nil for

@@ -49,6 +49,8 @@ type step struct {
 	// during, if there is any, is done while many look at the page at once, as
 	// long as it takes and until there were as many calls as the step has.
 	during func(context.Context, *fleet) error
+	// clients is how many those are, 24 unless it is set.
+	clients int
 	// without, if there is any, changes what is done when the step is taken
 	// without the policy, which may be a way of doing it.
 	without func(*step)
@@ -97,7 +99,7 @@ type sight struct {
 // tasks are all there are, in the order in which they are shown.
 func tasks() []task {
 	return []task{routingTask(), shiftingTask(), faultsTask(), timeoutsTask(), retriesTask(), mirroringTask(), breakerTask(), ejectionTask(), failoverTask(),
-		restartTask(), limitsTask(), tokensTask(), mistakesTask()}
+		restartTask(), limitsTask(), tokensTask(), mistakesTask(), tlsTask()}
 }
 
 // walker walks through tasks and says what it sees.
