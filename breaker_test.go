@@ -2,6 +2,7 @@ package tulle_test
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -256,6 +257,16 @@ func TestAnEndpointTakesOnePlace(t *testing.T) {
 	})
 }
 
+// severe takes whatever breaks off for a reset, also what had failed before.
+type severe struct{ outcome.HTTP }
+
+func (severe) ClassifyEnd(was outcome.Outcome, _ *http.Response, err error) outcome.Outcome {
+	if err != nil {
+		was.Class = outcome.Reset
+	}
+	return was
+}
+
 // A response that breaks off is a failure, one that had failed already is no
 // second one, and one that said nothing takes nobody's place.
 func TestBreakersKnowTheEndOfBodies(t *testing.T) {
@@ -267,6 +278,7 @@ func TestBreakersKnowTheEndOfBodies(t *testing.T) {
 			inBubble(t, func(w *world) {
 				w.serve("10.0.0.1:80", tulletest.Step{}, tulletest.Step{Status: row.status, Body: "some words", Fault: tulletest.ResetBody})
 				c := one("10.0.0.1:80")
+				c.Services[0].Classifier = severe{}
 				c.Policies.Breaker = &breaker.Policy{}
 				m := w.mesh(c)
 				w.get(m, "http://reviews/")

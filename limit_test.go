@@ -317,18 +317,25 @@ func TestALimitOutlivesApply(t *testing.T) {
 }
 
 // A response whose call is not repeated after all keeps its place to the end
-// of its body: because the retry is refused, or has no body to send.
+// of its body: because the retry is refused, or has no body to send or nowhere to go.
 func TestAPlaceIsGivenBackWhereNothingIsRepeated(t *testing.T) {
 	for name, row := range map[string]struct {
 		policy *breaker.Policy
 		again  error
-	}{"refused": {policy: &breaker.Policy{Consecutive: 1}}, "no body": {again: io.ErrUnexpectedEOF}} {
+		gone   bool
+	}{"refused": {policy: &breaker.Policy{Consecutive: 1}}, "no body": {again: io.ErrUnexpectedEOF}, "no endpoint": {gone: true}} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				w.serve("10.0.0.1:80", tulletest.Step{Status: 503, Body: "sorry", BodyDelay: time.Second})
-				c := one("10.0.0.1:80")
+				w.serve("10.0.0.1:80", tulletest.Step{Status: 503, Body: "sorry", Delay: time.Second, BodyDelay: time.Second})
+				src := newSource()
+				src.set(endpoint.Info{Addr: "10.0.0.1:80"})
+				c := from(src)
 				c.Policies = tulle.Policies{Retry: &retry.Policy{}, Limit: &breaker.Limit{InFlight: 1}, Breaker: row.policy}
 				m := w.mesh(c)
+				synctest.Wait()
+				if row.gone {
+					time.AfterFunc(time.Second/2, func() { src.set() })
+				}
 				req, err := http.NewRequestWithContext(w.Context(), "PUT", "http://reviews/", strings.NewReader("words"))
 				require.NoError(w, err)
 				req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("words")), row.again }
@@ -339,8 +346,35 @@ func TestAPlaceIsGivenBackWhereNothingIsRepeated(t *testing.T) {
 				require.NoError(w, err)
 				require.Equal(w, "sorry", a.body)
 				require.Zero(w, service(w, m, "reviews").Limits[0].InFlight)
-				require.Zero(w, service(w, m, "reviews").Endpoints[0].InFlight)
+				for _, e := range service(w, m, "reviews").Endpoints {
+					require.Zero(w, e.InFlight)
+				}
 			})
 		})
 	}
+}
+
+// A retry that is not sent after all is no trial of the breaker either.
+func TestARetryThatIsNotSentIsNoTrialOfTheBreaker(t *testing.T) {
+	inBubble(t, func(w *world) {
+		addrs, all := w.fleet(1)
+		c := one(addrs...)
+		c.Policies.Retry = &retry.Policy{Statuses: []int{404}}
+		c.Policies.Breaker = &breaker.Policy{Consecutive: 3, HalfOpenCalls: 2, HalfOpenFor: time.Hour}
+		m := w.mesh(c)
+		all[0].status.Store(500)
+		w.calls(m, 3)
+		time.Sleep(time.Minute)
+		all[0].status.Store(404)
+		req, err := http.NewRequestWithContext(w.Context(), "PUT", "http://reviews/", strings.NewReader("words"))
+		require.NoError(w, err)
+		req.GetBody = func() (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }
+		a, err := read(m.Transport().RoundTrip(req))
+		require.NoError(w, err)
+		require.Equal(w, 404, a.status)
+		require.Equal(w, breaker.HalfOpen, service(w, m, "reviews").Breakers[0].State)
+		all[0].status.Store(200)
+		w.get(m, "http://reviews/")
+		require.Equal(w, breaker.Closed, service(w, m, "reviews").Breakers[0].State)
+	})
 }

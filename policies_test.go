@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/health"
+	"github.com/tulle-mesh/tulle/ratelimit"
 	"github.com/tulle-mesh/tulle/retry"
 )
 
@@ -20,12 +21,14 @@ func TestPoliciesAreCopied(t *testing.T) {
 		p := tulle.Policies{
 			Retry: &retry.Policy{Statuses: []int{500}}, Fault: &fault.Policy{Abort: &fault.Abort{Status: 418, Percent: 1}},
 			Breaker: &breaker.Policy{}, Limit: &breaker.Limit{}, Outliers: &health.Outliers{}, EndpointBreaker: &breaker.Policy{},
-			Probe: &health.Probe{Path: "/healthz", Statuses: []health.StatusRange{{From: 200}}},
+			Probe:     &health.Probe{Path: "/healthz", Statuses: []health.StatusRange{{From: 200}}},
+			RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{{Requests: 10}}},
 		}
 		change := func(v int) {
 			p.Retry.Attempts, p.Retry.Statuses[0] = v, 500+v
 			p.Fault.Abort.Status = 400 + v
 			p.Breaker.Consecutive, p.EndpointBreaker.Consecutive = v, v
+			p.RateLimit.Policies[0].Requests = int64(v)
 			p.Limit.InFlight, p.Outliers.Consecutive5xx = v, v
 			p.Probe.HealthyThreshold, p.Probe.Statuses[0].From = v, 200+v
 		}

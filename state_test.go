@@ -24,6 +24,7 @@ import (
 	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/ratelimit"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
 	"github.com/tulle-mesh/tulle/tulletest"
@@ -170,8 +171,9 @@ func TestStateRoundTripsThroughJSON(t *testing.T) {
 		c.Policies = tulle.Policies{
 			Timeout: time.Minute, Retry: &retry.Policy{}, Limit: &breaker.Limit{Mode: outcome.Observe}, Outliers: &health.Outliers{},
 			Breaker: &breaker.Policy{Consecutive: 30}, EndpointBreaker: &breaker.Policy{Consecutive: 5},
-			Probe: &health.Probe{Path: "/healthz", Interval: time.Second, Statuses: []health.StatusRange{{From: 200, To: 500}}},
-			Fault: &fault.Policy{Delay: &fault.Delay{Duration: time.Millisecond, Percent: 50}},
+			Probe:     &health.Probe{Path: "/healthz", Interval: time.Second, Statuses: []health.StatusRange{{From: 200, To: 500}}},
+			RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{{Requests: 1000, Key: ratelimit.Key{Header: "X-User"}}}},
+			Fault:     &fault.Policy{Delay: &fault.Delay{Duration: time.Millisecond, Percent: 50}},
 		}
 		c.RefuseUnknownHosts = &tulle.RefuseUnknownHosts{}
 		m := w.mesh(c)
