@@ -3,9 +3,12 @@
 package tulle_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -16,12 +19,15 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/authz"
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/overload"
+	"github.com/tulle-mesh/tulle/ratelimit"
 	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/routing"
 )
@@ -160,4 +166,75 @@ func consume(t testing.TB, rt http.RoundTripper, req *http.Request) {
 		}
 	}
 	resp.Body.Close()
+}
+
+// What a request may allocate beyond what the bare handler does.
+func TestInboundAllocationBudgets(t *testing.T) {
+	few := ratelimit.Policy{Requests: 1 << 30, Key: ratelimit.Key{Source: true}}
+	allow := &authz.Policy{Rules: []authz.Rule{{Name: "get", Action: authz.Allow, To: []authz.Operation{{Methods: []string{"GET"}}}}}}
+	rules := []tulle.Rule{{Name: "r", Match: []match.Request{{Path: match.Path{Prefix: "/a"}, Methods: []string{"GET"}}}}}
+	for _, row := range []struct {
+		name    string
+		inbound tulle.Inbound
+		body    bool
+		header  http.Header
+		allocs  float64
+		bytes   uint64
+	}{
+		{name: "wrap", allocs: 2, bytes: 768},
+		{name: "wrap, with a rule", inbound: tulle.Inbound{Rules: rules}, allocs: 2, bytes: 768},
+		{name: "wrap, with limits and authorization", inbound: tulle.Inbound{
+			Rules: rules, InFlight: &breaker.Limit{}, Strip: []string{"X-User"},
+			Guard: tulle.Guard{RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{few}}, Authz: allow},
+		}, allocs: 2, bytes: 768},
+		{name: "wrap, guarded without report", inbound: tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 100, NoReport: true}}, allocs: 2, bytes: 768},
+		{name: "wrap, guarded with load report", inbound: tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 100}}, allocs: 2 + 1, bytes: 768 + 160},
+		{name: "wrap, everything but a deadline and a token", inbound: tulle.Inbound{
+			Rules: rules, InFlight: &breaker.Limit{}, Strip: []string{"X-User"}, Overload: &overload.Policy{MaxInFlight: 100},
+			Guard: tulle.Guard{RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{few}}, Authz: allow},
+		}, allocs: 2 + 1, bytes: 768 + 160},
+		{name: "wrap, with a body limit", inbound: tulle.Inbound{Guard: tulle.Guard{Body: &tulle.BodyLimit{MaxBytes: 100}}}, body: true, allocs: 2, bytes: 768},
+		{name: "deadline of the caller", header: http.Header{"Tulle-Call": {"d=10000"}}, allocs: 2 + 4, bytes: 768 + 400},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := inbound(t, row.inbound)
+			next := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+			r := newRequest(t.Context(), row.body, 4)
+			r.RemoteAddr = "192.0.2.1:1234"
+			maps.Copy(r.Header, row.header)
+			w := &nullWriter{header: http.Header{}}
+			serve := func(h http.Handler) func() {
+				return func() {
+					clear(w.header)
+					h.ServeHTTP(w, r)
+				}
+			}
+			wrapped := m.Handler(next)
+			serve(wrapped)()
+			require.Equal(t, http.StatusNoContent, w.status)
+			allocs, bytes := cost(serve(next))
+			a, b := cost(serve(wrapped))
+			t.Logf("+%v allocations, +%d bytes", a-allocs, int64(b)-int64(bytes))
+			require.LessOrEqual(t, a, allocs+row.allocs, "allocations")
+			require.LessOrEqual(t, b, bytes+row.bytes+16, "bytes")
+		})
+	}
+}
+
+// nullWriter has the methods of net/http's own.
+type nullWriter struct {
+	header http.Header
+	status int
+}
+
+func (w *nullWriter) Header() http.Header               { return w.header }
+func (w *nullWriter) Write(p []byte) (int, error)       { return len(p), nil }
+func (w *nullWriter) WriteString(s string) (int, error) { return len(s), nil }
+func (w *nullWriter) WriteHeader(status int)            { w.status = status }
+func (w *nullWriter) Flush()                            {}
+func (w *nullWriter) FlushError() error                 { return nil }
+
+func (w *nullWriter) ReadFrom(r io.Reader) (int64, error) { return io.Copy(io.Discard, r) }
+func (w *nullWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return nil, nil, http.ErrNotSupported
 }

@@ -44,7 +44,7 @@ type CORS struct {
 
 func (c *CORS) validate(f *faults) {
 	if len(c.AllowOrigins) == 0 {
-		f.add("allowOrigins: there is none")
+		f.add("cors.allowOrigins: there is none")
 	}
 	list := func(field string, names []string, good func(string) bool, what string) {
 		for i, name := range names {
@@ -60,14 +60,14 @@ func (c *CORS) validate(f *faults) {
 			}
 		}
 	}
-	list("allowOrigins", c.AllowOrigins, isOrigin, "origin, such as https://shop.example")
-	list("allowMethods", c.AllowMethods, isToken, "method")
-	list("allowHeaders", c.AllowHeaders, isToken, "name of a field")
-	list("exposeHeaders", c.ExposeHeaders, isToken, "name of a field")
+	list("cors.allowOrigins", c.AllowOrigins, isOrigin, "origin, such as https://shop.example")
+	list("cors.allowMethods", c.AllowMethods, isToken, "method")
+	list("cors.allowHeaders", c.AllowHeaders, isToken, "name of a field")
+	list("cors.exposeHeaders", c.ExposeHeaders, isToken, "name of a field")
 	if c.MaxAge < 0 {
-		f.add("maxAge: %v is negative", c.MaxAge)
+		f.add("cors.maxAge: %v is negative", c.MaxAge)
 	} else if c.MaxAge%time.Second != 0 {
-		f.add("maxAge: %v is not a number of seconds", c.MaxAge)
+		f.add("cors.maxAge: %v is not a number of seconds", c.MaxAge)
 	}
 }
 

@@ -209,7 +209,7 @@ func (g Guard) validate(f *faults) {
 		}
 	}
 	if g.CORS != nil {
-		g.CORS.validate(f.at("cors"))
+		g.CORS.validate(f)
 	}
 	validate(f, "authn", g.Authn)
 	validate(f, "authz", g.Authz)

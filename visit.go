@@ -204,7 +204,7 @@ func (v *visit) BeforeHeader(h http.Header, status int) {
 		if leaving {
 			g.SetLeaving(true)
 		}
-		g.WriteReport(h, &v.ticket, v.metrics.Load())
+		g.WriteReport(h, &v.ticket, v.figures())
 	} else if leaving {
 		h.Set(endpoint.LoadReportHeader, string(endpoint.LoadReport{Leaving: true}.AppendText(nil)))
 	}

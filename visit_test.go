@@ -493,8 +493,14 @@ func TestInboundLoadReport(t *testing.T) {
 			in.Overload = &overload.Policy{}
 		}
 		m := inbound(t, in)
-		w := visit(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		w := visit(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.Equal(t, guarded, overload.AddMetric(r.Context(), "queue", 7))
+			w.WriteHeader(200)
+			assert.False(t, overload.AddMetric(r.Context(), "late", 7), "the header is sent")
+		})), "GET /", "")
+		visit(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(200)
+			assert.False(t, overload.AddMetric(r.Context(), "late", 7), "the header is sent")
 		})), "GET /", "")
 		assert.Equal(t, guarded, strings.Contains(w.Header().Get(endpoint.LoadReportHeader), "queue=7"), "%v", w.Header())
 	}
