@@ -191,9 +191,10 @@ func (v *visit) end(r *http.Request) {
 	if v.failed != nil {
 		reason = v.failed.Reason
 	}
-	// Whoever waits for the last request finds all of it recorded.
+	// Whoever waits for the last request finds all of it recorded, and does
+	// not wait for what a log or an exporter has panicked over.
+	defer func() { v.mesh.visited(v.mesh.visits.end(status, reason)) }()
 	v.watched(r, status, reason, !v.finished)
-	v.mesh.visited(v.mesh.visits.end(status, reason))
 }
 
 // BeforeHeader implements respwriter.Hook: it writes what callers are to know
