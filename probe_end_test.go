@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -158,7 +159,7 @@ func (p *probes) since(d time.Duration) map[string]int {
 	time.Sleep(d)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.seen
+	return maps.Clone(p.seen)
 }
 
 // Each endpoint is asked by one probe: that of the policy in force, over the

@@ -69,6 +69,13 @@ func TestLateFailures(t *testing.T) {
 		o.get(success)
 		broken429()
 		require.False(t, o.times(3, broken), "the success still ends the run")
+		o.after(time.Millisecond)
+		for _, c := range []outcome.Class{success, full} { // both began at once
+			o.Observe(o.result(c, time.Millisecond/2), false)
+		}
+		res := o.result(reset, time.Millisecond/2)
+		res.Late, res.Was = true, full
+		require.False(t, o.Observe(res, false), "nor does the end of another")
 		o.eject()
 		o.get(success)
 		broken429()
