@@ -24,7 +24,8 @@ import (
 // size, the deadline, authentication, limits by principal, authorization, and
 // the guard against overload. The first that refuses answers.
 type Inbound struct {
-	// Trust says which peers are believed in what Strip is about.
+	// Trust says which peers are believed in what Strip is about, and whose
+	// traces go on here. To those of others there is a link.
 	Trust identity.Trust
 	// Strip lists header fields that only peers in Trust may send, such as
 	// those in which a gateway tells who the user is. They are taken out of

@@ -15,7 +15,8 @@ import (
 	"github.com/tulle-mesh/tulle/telemetry"
 )
 
-// WithTracerProvider makes spans of calls and attempts, see package telemetry.
+// WithTracerProvider makes spans of calls and attempts, and of requests that
+// come through Handler, see package telemetry.
 // By default there are none; OpenTelemetry's global provider is used only if
 // it is given here. Unless WithPropagator says otherwise, attempts then take
 // W3C trace context and baggage with them.
@@ -23,8 +24,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 	return optionFunc(func(o *options) { o.telemetry.Tracers = p })
 }
 
-// WithMeterProvider makes metrics of calls and of what the mesh knows, see
-// package telemetry. By default there are none.
+// WithMeterProvider makes metrics of calls, of requests that come through
+// Handler, and of what the mesh knows, see package telemetry. By default there are none.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return optionFunc(func(o *options) { o.telemetry.Meters = p })
 }
@@ -32,14 +33,17 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 // WithPropagator sets how attempts take the trace context with them, in a
 // header of their own. It goes to services that are not External, to those
 // that are with Service.TraceContext, and never to unknown hosts. One that
-// writes nothing is propagation.NewCompositeTextMapPropagator().
+// writes nothing is propagation.NewCompositeTextMapPropagator(). It also reads
+// the trace context of requests that come through Handler, of peers in
+// Inbound.Trust.
 func WithPropagator(p propagation.TextMapPropagator) Option {
 	return optionFunc(func(o *options) { o.telemetry.Propagator = p })
 }
 
-// WithAccessLog writes a line for each call when it has ended: level Info, or
-// Warn for one that failed or was answered with 500 or above. Lines have no
-// headers and no query. What passes through to unknown hosts is no call of the
+// WithAccessLog writes a line for each call and for each request that comes
+// through Handler, when it has ended: level Info, or Warn for one that failed
+// or was answered with 500 or above. The attribute direction says which it is.
+// Lines have no headers and no query, and not the name of who asks. What passes through to unknown hosts is no call of the
 // mesh and has none. By default there are none.
 func WithAccessLog(l *slog.Logger) Option {
 	return optionFunc(func(o *options) { o.telemetry.AccessLog = l })
