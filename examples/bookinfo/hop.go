@@ -25,6 +25,8 @@ type hop struct {
 	// did not let the call through or gave it up.
 	Error  string `json:"error,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// Local is why a mesh answered in the place of the service, if one did.
+	Local string `json:"local,omitempty"`
 	// RetryAfter is how long a call would be refused again, if that is known.
 	RetryAfter time.Duration `json:"retryAfter,omitempty"`
 }
@@ -55,17 +57,18 @@ func (s *service) post(ctx context.Context, user, to, path string, what, answer 
 
 func (s *service) call(ctx context.Context, method, user, to, path string, body []byte, answer any) hop {
 	h := hop{To: to}
-	if err := s.fetch(context.WithValue(ctx, hopKey{}, &h), method, user, "http://"+to+path, body, answer); err != nil {
+	if err := s.fetch(context.WithValue(ctx, hopKey{}, &h), &h, method, user, "http://"+to+path, body, answer); err != nil {
 		h.Error = err.Error()
 		// What the mesh says is a sentence already; the client puts the URL before it.
 		if e, ok := errors.AsType[*tulle.Error](err); ok {
 			h.Error, h.Reason, h.RetryAfter = e.Error(), e.Reason.String(), e.RetryAfter
+			h.Local = h.Reason
 		}
 	}
 	return h
 }
 
-func (s *service) fetch(ctx context.Context, method, user, url string, body []byte, answer any) error {
+func (s *service) fetch(ctx context.Context, h *hop, method, user, url string, body []byte, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -81,6 +84,8 @@ func (s *service) fetch(ctx context.Context, method, user, url string, body []by
 		return err
 	}
 	defer resp.Body.Close()
+	// RFC 9209: a mesh marks what it answers itself, on either side of a call.
+	h.Local = resp.Header.Get("Proxy-Status")
 	got, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
 	if err != nil {
 		return err

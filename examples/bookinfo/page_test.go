@@ -11,6 +11,7 @@ import (
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/mirror"
+	"github.com/tulle-mesh/tulle/outcome"
 )
 
 // rendered returns the HTML of a page.
@@ -55,11 +56,11 @@ func TestPageWithHoles(t *testing.T) {
 	noDetails, noReviews, noStars := whole, whole, whole
 	noDetails.Details.Error = "no details"
 	noReviews.Review.Error = "no reviews"
-	noStars.Reviews = reviews{Color: "red", Reviews: []review{{Reviewer: "Antonia"}}, Ratings: &hop{Error: "no ratings"}}
+	noStars.Reviews = reviews{Color: "red", Reviews: []review{{Reviewer: "Antonia"}}, Ratings: &hop{Error: "no ratings", Local: "breaker_open"}}
 	for p, want := range map[*page][]string{
 		&noDetails: {"The details cannot be shown just now", "no details"},
 		&noReviews: {"The reviews cannot be shown just now", "no reviews"},
-		&noStars:   {"stars cannot be shown just now", "no ratings"},
+		&noStars:   {"stars cannot be shown just now", "no ratings", "answered by the mesh: breaker_open"},
 	} {
 		html := rendered(t, *p)
 		require.Equal(t, 1, strings.Count(html, "cannot be shown"))
@@ -91,6 +92,7 @@ func TestPageNeedsNothingFromElsewhere(t *testing.T) {
 
 func TestPageShowsState(t *testing.T) {
 	html := rendered(t, page{Refresh: true, State: &tulle.State{
+		Inbound: tulle.InboundState{Calls: tulle.CallCounts{Calls: 90, Reasons: map[outcome.Reason]uint64{outcome.RateLimited: 3}}},
 		Services: []tulle.ServiceState{{Name: "reviews", Endpoints: []tulle.EndpointState{
 			{Addr: "127.0.0.1:1", Zone: "b", Labels: map[string]string{"version": "v3"}, Available: true, OK: 12, Failed: 34},
 			{Addr: "127.0.0.1:2", Holds: []tulle.HoldState{{Reason: "discovery"}}},
@@ -102,6 +104,7 @@ func TestPageShowsState(t *testing.T) {
 		}}},
 	}})
 	for _, part := range []string{
+		"Requests to productpage: 90; answered by its mesh as rate_limited: 3<",
 		"<td>reviews</td><td>v3</td><td>b</td><td><code>127.0.0.1:1</code></td><td>available</td>", "<td>not_ready: discovery</td>",
 		`<td class="number">12</td><td class="number">34</td>`,
 		`<td>everybody</td><td>reviews v3</td><td class="number">7</td><td class="number">56</td>`,

@@ -24,6 +24,8 @@ type page struct {
 	State *tulle.State `json:"-"`
 	// Refresh asks for the page to be loaded again each second.
 	Refresh bool `json:"-"`
+	// Gave says that the rating of the user has been taken.
+	Gave bool `json:"-"`
 	// Asked is the request that it answers, and Refused why there is no page,
 	// for those who look at it.
 	Asked   request  `json:"-"`
@@ -45,6 +47,7 @@ func (s *service) productpage() http.Handler {
 		p := s.page(r.Context(), userOf(r), "/reviews/0?state=1", given)
 		state := s.mesh.State()
 		p.State, p.Refresh = &state, r.FormValue("refresh") != ""
+		p.Gave = given != nil && starsOfReviews(p) == "stars"
 		render(w, html, p)
 	}
 	mux.HandleFunc("GET /productpage", func(w http.ResponseWriter, r *http.Request) { show(w, r, nil) })

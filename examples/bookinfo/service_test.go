@@ -87,6 +87,10 @@ func TestShop(t *testing.T) {
 	for _, bad := range []string{"", "0", "6", "x", strings.Repeat("1", 2<<10)} {
 		require.Equal(t, http.StatusBadRequest, given(bad).Code, bad)
 	}
+	gives := httptest.NewRequest(http.MethodPost, "/productpage", strings.NewReader("stars=4"))
+	gives.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	requireText(t, ask(shop, gives).Body.String(), "Thank you.")
+	requireText(t, ask(shop, httptest.NewRequest(http.MethodGet, "/productpage", nil)).Body.String(), "Give stars")
 	var stored struct{ Given uint64 }
 	require.NoError(t, json.Unmarshal(ask(leaf.ratings(), httptest.NewRequest(http.MethodPost, "/ratings/0", strings.NewReader(`{"stars": 1}`))).Body.Bytes(), &stored))
 	require.EqualValues(t, 1, stored.Given)
