@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -313,6 +314,7 @@ func TestInboundSlowBody(t *testing.T) {
 		_, err = fmt.Fprintf(conn, request, "/")
 		require.NoError(w, err)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		require.Empty(w, ended)
 		require.NoError(w, conn.Close())
 		require.Equal(w, time.Hour, <-ended)
