@@ -119,6 +119,10 @@ func (a app) callAll() {
 	a.call("http://ratings/", 10)
 	a.call("http://broken/", 2)
 	a.call("http://gone/", 2)
+	resp, err := http.Get("http://" + a.addr + "/closed")
+	require.NoError(a, err)
+	resp.Body.Close()
+	require.Equal(a, http.StatusUnauthorized, resp.StatusCode)
 }
 
 func fetch(t *testing.T, u string) string {

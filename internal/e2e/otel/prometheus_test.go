@@ -115,6 +115,13 @@ func TestPrometheus(t *testing.T) {
 		`tulle_fault_injected_total{tulle_service="broken",tulle_fault="abort"}`:                                    "2",
 		`sum(http_client_request_duration_seconds_count{server_address="reviews",http_response_status_code="503"})`: "3",
 		`count(count by (le) (http_client_request_duration_seconds_bucket))`:                                        "15",
+		`count(count by (le) (http_server_request_duration_seconds_bucket))`:                                        "15",
+		`sum(http_server_request_duration_seconds_count{http_route="/call"})`:                                       "4",
+		`tulle_inbound_refused_total{tulle_reason="unauthenticated"}`:                                               "1",
+		`tulle_inbound_unauthenticated_total{tulle_rule="closed",tulle_fault="missing"}`:                            "1",
+		`tulle_overload_limit{tulle_mode="enforce"}`:                                                                "100",
+		// The scrape itself is under way while it is answered.
+		`http_server_active_requests{http_request_method="GET",url_scheme="http"}`: "1",
 	} {
 		eventually(t, func() bool { return p.value(expr) == want }, fmt.Sprintf("%s is %s", expr, p.value(expr)))
 	}

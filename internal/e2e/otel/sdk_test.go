@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -85,6 +86,41 @@ func TestSDK(t *testing.T) {
 	require.Len(t, requests.DataPoints[0].Exemplars, 1)
 	id := call.SpanContext.TraceID()
 	assert.Equal(t, id[:], requests.DataPoints[0].Exemplars[0].TraceID)
+}
+
+// What is served is seen by the SDK as well: of a trusted peer the trace goes
+// on, and the pattern names the span.
+func TestSDKServer(t *testing.T) {
+	w := watch(t, answering(t, 200), sdktrace.AlwaysSample())
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /pages/{id}", func(http.ResponseWriter, *http.Request) { w.get() })
+	srv := httptest.NewServer(w.mesh.Handler(mux))
+	defer srv.Close()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/pages/7", nil)
+	require.NoError(t, err)
+	req.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	resp.Body.Close()
+	eventually(t, func() bool { return len(w.spans.GetSpans()) == 3 }, "three spans")
+	served := w.spans.GetSpans()[2]
+	assert.Equal(t, "GET /pages/{id}", served.Name)
+	assert.Equal(t, trace.SpanKindServer, served.SpanKind)
+	assert.Equal(t, "b7ad6b7169203331", served.Parent.SpanID().String())
+	assert.True(t, served.Parent.IsRemote())
+
+	metrics := w.metrics()
+	requests, ok := metrics["http.server.request.duration"].Data.(metricdata.Histogram[float64])
+	require.True(t, ok)
+	require.Len(t, requests.DataPoints, 1)
+	route, _ := requests.DataPoints[0].Attributes.Value("http.route")
+	assert.Equal(t, "/pages/{id}", route.AsString())
+	id := served.SpanContext.TraceID()
+	require.Len(t, requests.DataPoints[0].Exemplars, 1)
+	assert.Equal(t, id[:], requests.DataPoints[0].Exemplars[0].TraceID)
+	active, ok := metrics["http.server.active_requests"].Data.(metricdata.Sum[int64])
+	require.True(t, ok)
+	assert.EqualValues(t, 0, active.DataPoints[0].Value)
 }
 
 // Of what is not sampled there are metrics and no spans.

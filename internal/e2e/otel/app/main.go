@@ -1,14 +1,20 @@
 //go:build linux
 
-// Command app calls through a mesh and tells of it as a service would: by OTLP
-// to a collector, and as metrics for Prometheus.
+// Command app calls through a mesh, and serves behind it, and tells of both as
+// a service would: by OTLP to a collector, and as metrics for Prometheus.
 //
-// It serves /metrics, and /call?url=U&n=N, which makes N calls and says what
-// came of them. The first line that it writes is the address it listens at.
+// It serves /metrics, /call?url=U&n=N, which makes N calls and says what came
+// of them, and /closed, which wants a token that nobody has. The first line
+// that it writes is the address it listens at.
 package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
@@ -28,11 +34,15 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/authn"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/fault"
 	"github.com/tulle-mesh/tulle/health"
 	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/overload"
+	"github.com/tulle-mesh/tulle/ratelimit"
 	"github.com/tulle-mesh/tulle/routing"
 )
 
@@ -67,7 +77,11 @@ func run(collector string, reviews []string, next, ratings string) error {
 		spans = append(spans, trace.WithBatcher(traces, trace.WithBatchTimeout(100*time.Millisecond)))
 		readers = append(readers, metric.WithReader(metric.NewPeriodicReader(metrics, metric.WithInterval(200*time.Millisecond))))
 	}
-	m, err := tulle.New(config(reviews, next, ratings),
+	c := config(reviews, next, ratings)
+	if c.Inbound, err = inbound(); err != nil {
+		return err
+	}
+	m, err := tulle.New(c,
 		tulle.WithTracerProvider(trace.NewTracerProvider(spans...)), tulle.WithMeterProvider(metric.NewMeterProvider(readers...)))
 	if err != nil {
 		return err
@@ -79,7 +93,33 @@ func run(collector string, reviews []string, next, ratings string) error {
 	fmt.Println(ln.Addr())
 	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	http.HandleFunc("/call", func(w http.ResponseWriter, r *http.Request) { call(w, r, m.Client()) })
-	return http.Serve(ln, nil)
+	return http.Serve(ln, m.Handler(nil))
+}
+
+// inbound has something of everything that is counted.
+func inbound() (tulle.Inbound, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tulle.Inbound{}, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return tulle.Inbound{}, err
+	}
+	return tulle.Inbound{
+		Overload: &overload.Policy{MaxInFlight: 100},
+		Guard: tulle.Guard{
+			Body:      &tulle.BodyLimit{Mode: outcome.Observe, MaxBytes: 1 << 20},
+			RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{{Name: "many", Requests: 1 << 20}}},
+		},
+		Rules: []tulle.Rule{{
+			Name: "closed", Match: []match.Request{{Path: match.Path{Exact: "/closed"}}},
+			Guard: tulle.Guard{Authn: &authn.Policy{Issuers: []authn.Issuer{{
+				Issuer: "https://id.test", Audiences: []string{"app"},
+				JWKS: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
+			}}}},
+		}},
+	}, nil
 }
 
 func config(reviews []string, next, ratings string) tulle.Config {
