@@ -2,7 +2,6 @@ package endpoint
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -42,12 +41,13 @@ func (h Hold) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // UnmarshalText is the reverse of MarshalText.
 func (h *Hold) UnmarshalText(text []byte) error {
-	i := slices.Index(holdNames[:], string(text))
-	if i < 0 {
-		return fmt.Errorf("endpoint: hold %q is unknown", text)
+	for v := range numHolds {
+		if v.String() == string(text) {
+			*h = v
+			return nil
+		}
 	}
-	*h = Hold(i)
-	return nil
+	return fmt.Errorf("endpoint: hold %q is unknown", text)
 }
 
 // Availability is the one state of an endpoint that decides whether it is
