@@ -263,6 +263,10 @@ func (c *Call) repeatable() bool {
 	return repeatable(c.in.Method) && (c.in.Body == nil || c.in.Body == http.NoBody || c.in.GetBody != nil)
 }
 
+// waitAgain is after what time a call that waits looks again for a trial that
+// is due but belongs to another call.
+const waitAgain = 10 * lookAgain
+
 var errNoWait = errors.New("waited as long as the service allows")
 
 // wait returns nil when there is another generation to pick from.
@@ -277,8 +281,8 @@ func (c *Call) wait(ctx context.Context, n int, g *generation) error {
 		defer timer.Stop()
 		late = timer.C
 	}
-	if at, ok := g.earliest(time.Now()); ok {
-		timer := time.NewTimer(max(time.Until(at), lookAgain))
+	if at, ok := g.earliest(time.Now(), c.repeatable()); ok {
+		timer := time.NewTimer(max(time.Until(at), waitAgain))
 		defer timer.Stop()
 		due = timer.C
 	}

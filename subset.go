@@ -97,7 +97,7 @@ func (s *subset) rebuild(members []*target, ramp time.Duration, cause error, now
 	}
 	g.division = s.spreader.Update(part, now)
 	g.picker, g.observer = g.division.Picker(), g.division.Observer()
-	if at, ok := g.earliest(now); ok {
+	if at, ok := g.earliest(now, true); ok {
 		g.due.Store(at.UnixNano())
 	}
 	s.supersede(g)
@@ -151,10 +151,14 @@ func (g *generation) usable() []*endpoint.Endpoint {
 }
 
 // earliest returns when the first of the endpoints that are left out may be
-// tried, if there is one.
-func (g *generation) earliest(now time.Time) (first time.Time, ok bool) {
+// tried by a call, if there is one.
+func (g *generation) earliest(now time.Time, repeatable bool) (first time.Time, ok bool) {
 	for _, t := range g.trials {
-		if at := t.due(now); !ok || at.Before(first) {
+		at := t.due(now)
+		if !repeatable {
+			at = at.Add(t.patience())
+		}
+		if !ok || at.Before(first) {
 			first, ok = at, true
 		}
 	}
