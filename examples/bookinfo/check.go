@@ -14,7 +14,7 @@ const checkSeed = 1594
 // check walks through tasks with nobody looking: on ports of its own, from a
 // seed, as fast as it goes, and not for long.
 func check(ctx context.Context, out io.Writer, chosen []task, seed uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	start := time.Now()
 	// A busy machine must not be taken for a slow endpoint.

@@ -11,7 +11,7 @@ import (
 
 const (
 	// restartGrace is how long a process that is told to stop tells so.
-	restartGrace = 300 * time.Millisecond
+	restartGrace = time.Second
 	// atWork is how long ratings takes for an answer meanwhile, so that there
 	// always are requests under way.
 	atWork = 100 * time.Millisecond
@@ -36,6 +36,12 @@ func restartTask() task {
 			}
 			return request{who: "POST", gives: true}
 		},
+		quote: func(p page) string {
+			if h := p.Reviews.Ratings; h != nil {
+				return h.Error
+			}
+			return p.Review.Error
+		},
 		expect: map[string]float64{"GET: stars": .5, "POST: stars": .5},
 		count:  countRestarts, counted: map[string]span{restarted: exactly(3)},
 		trouble: func(ctx context.Context, f *fleet) (func(context.Context) error, error) {
@@ -43,23 +49,23 @@ func restartTask() task {
 		},
 	}
 	anew, again := base, base
-	anew.about = "Each is told to stop, ends, and is started at another address, as in Kubernetes. Nothing is repeated."
-	anew.rules = rules{routes: v3, grace: restartGrace}
+	anew.about = "Each is told to stop, ends, and is started at another address, as in Kubernetes."
+	anew.rules = rules{routes: v3, grace: restartGrace, retry: true}
 	anew.during = roll(stop, true)
 	anew.without = func(s *step) { s.during = roll(kill, true) }
-	again.about = "The same at the same addresses, where a call may come too early and is repeated."
+	again.about = "The same at the same addresses, where callers take some time to believe that it is back."
 	again.rules = rules{routes: v3, grace: restartGrace, retry: true}
 	again.during = roll(stop, false)
-	again.without = func(s *step) { s.rules.retry, s.during = true, roll(kill, false) }
+	again.without = func(s *step) { s.during = roll(kill, false) }
 	return task{
 		name:  "restart",
 		title: "rolling restart",
 		about: fmt.Sprintf("All three endpoints of ratings are started anew, one after the other, while %d clients\n"+
-			"call, half of them by POST, which cannot be repeated. Who is told to stop goes on for a\n"+
-			"moment and says with each answer that he is leaving; his callers turn to others, and the\n"+
-			"last request is waited for. Without, processes are killed.", clients),
+			"call, half of them by POST, which cannot be repeated once it has arrived. Who is told to\n"+
+			"stop goes on for a moment and says with each answer that he is leaving; his callers turn\n"+
+			"to others, and the last request is waited for. Without, processes are killed.", clients),
 		steps:   []step{anew, again},
-		without: rules{routes: v3},
+		without: rules{routes: v3, retry: true},
 	}
 }
 
@@ -75,6 +81,9 @@ func starsByMethod(p page) string {
 // move get another address, which their callers are told.
 func (f *fleet) roll(ctx context.Context, service string, end func(context.Context, *process) error, moves bool) error {
 	for _, p := range f.of(service) {
+		if err := f.busy(ctx, p); err != nil {
+			return err
+		}
 		if err := end(ctx, p); err != nil {
 			return err
 		}
@@ -94,6 +103,28 @@ func (f *fleet) roll(ctx context.Context, service string, end func(context.Conte
 		}
 	}
 	return nil
+}
+
+// busy returns when a process has had as many requests as it has at a time.
+func (f *fleet) busy(ctx context.Context, p *process) error {
+	before, err := p.requests(ctx)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		now, err := p.requests(ctx)
+		if err != nil || now-before >= clients/3 {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("%s has had no requests for %v", p, patience)
 }
 
 // countRestarts counts the processes of ratings that are others in the end.

@@ -121,7 +121,7 @@ func TestCrowd(t *testing.T) {
 	require.Equal(t, 1, calls)
 
 	s.during = func(ctx context.Context, f *fleet) error { return f.roll(ctx, "nonesuch", nil, false) }
-	s.request = func(_ *fleet, made int) request { return request{user: "jason"} }
+	s.request = func(*fleet, int) request { return request{user: "jason"} }
 	s.see = func(p page) string { return p.User }
 	seen, _, err = w.crowd(t.Context(), "", s)
 	require.NoError(t, err)
