@@ -52,8 +52,8 @@ func plain(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return true
 	}
-	for i := range t.NumField() {
-		if !t.Field(i).IsExported() {
+	for field := range t.Fields() {
+		if !field.IsExported() {
 			return false
 		}
 	}

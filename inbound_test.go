@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -51,9 +52,7 @@ func tokens() *authn.Policy {
 // tokenOf returns a token of user, with more claims or others.
 func tokenOf(user string, more map[string]any) string {
 	claims := map[string]any{"iss": tokenIssuer, "aud": "reviews", "sub": user, "exp": time.Now().Add(time.Hour).Unix()}
-	for name, v := range more {
-		claims[name] = v
-	}
+	maps.Copy(claims, more)
 	encode := func(v any) string {
 		b, err := json.Marshal(v)
 		if err != nil {
