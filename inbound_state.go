@@ -70,7 +70,7 @@ func (m *Mesh) inboundState(g *guards) InboundState {
 		s.InFlight = &LimitState{g.config.InFlight.Effective(), g.inFlight.Stats()}
 	}
 	if g.overload != nil {
-		policy := deepCopy(g.config.Overload.Effective())
+		policy := g.config.Overload.Effective()
 		policy.Exempt = redactMatches(policy.Exempt)
 		s.Overload = &GuardedState{policy, g.overload.Stats()}
 	}
