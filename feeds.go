@@ -161,12 +161,17 @@ const (
 	leavingPatience = 30 * time.Second
 )
 
-// patience is how long trials of a target wait for a call that can be repeated.
-func (t *target) patience() time.Duration {
-	if held(t.Availability(), endpoint.Leaving) {
+// patience is how long the trial of a target waits for a better call than c: for
+// one that can be repeated elsewhere and, where the endpoint is likely to be
+// gone, that the mesh itself repeats.
+func (t *target) patience(c *Call) time.Duration {
+	switch repeatable := c.repeatable(); {
+	case held(t.Availability(), endpoint.Leaving) && !(repeatable && c.dest.repeats):
 		return leavingPatience
+	case !repeatable:
+		return trialPatience
 	}
-	return trialPatience
+	return 0
 }
 
 // onTrial reports whether a target is left out only for what a call can try.

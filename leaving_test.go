@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/retry"
 	"github.com/tulle-mesh/tulle/tulletest"
 )
 
@@ -30,7 +31,9 @@ func TestLeavingIsHonouredAtOnce(t *testing.T) {
 		}))
 		src := newSource()
 		src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]}, endpoint.Info{Addr: "10.0.0.9:80"})
-		m := w.mesh(fair(from(src)))
+		c := fair(from(src))
+		c.Policies.Retry = &retry.Policy{}
+		m := w.mesh(c)
 		w.calls(m, 30)
 		require.EqualValues(w, 10, served.Load())
 		leaving.Store(true)
@@ -45,10 +48,43 @@ func TestLeavingIsHonouredAtOnce(t *testing.T) {
 		src.set(endpoint.Info{Addr: addrs[0]}, endpoint.Info{Addr: addrs[1]}, endpoint.Info{Addr: "10.0.0.9:80"})
 		synctest.Wait()
 		leaving.Store(false)
-		time.Sleep(30 * time.Second)
+		time.Sleep(2 * time.Second)
 		w.calls(m, 30)
 		require.Empty(w, endpointAt(w, service(w, m, "reviews"), "10.0.0.9:80").Holds, "another process has its address")
 	})
+}
+
+// Where the mesh repeats nothing, no call is soon spent on an endpoint that is
+// likely to be gone.
+func TestNoCallIsSpentOnAnEndpointThatLeft(t *testing.T) {
+	for _, repeats := range []bool{false, true} {
+		inBubble(t, func(w *world) {
+			addrs, _ := w.fleet(2)
+			var gone atomic.Bool
+			var asked atomic.Int64
+			w.net.Serve(w.T, "10.0.0.9:80", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+				if gone.Load() {
+					asked.Add(1)
+					panic(http.ErrAbortHandler)
+				}
+				rw.Header().Set(endpoint.LoadReportHeader, string(endpoint.LoadReport{Leaving: true}.AppendText(nil)))
+			}))
+			c := fair(one(append(addrs, "10.0.0.9:80")...))
+			if repeats {
+				c.Policies.Retry = &retry.Policy{}
+			}
+			m := w.mesh(c)
+			require.Zero(w, w.calls(m, 30))
+			gone.Store(true)
+			failed := 0
+			for range 20 {
+				time.Sleep(time.Second)
+				failed += w.calls(m, 10)
+			}
+			require.Zero(w, failed)
+			require.Equal(w, repeats, asked.Load() > 0)
+		})
+	}
 }
 
 // What an external service says of itself is not believed.

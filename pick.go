@@ -240,13 +240,8 @@ func (a *attempt) try(g *generation, now time.Time) bool {
 	if len(g.trials) == 0 || a.n > 1 || a.call.mirrored {
 		return false
 	}
-	repeatable := a.call.repeatable()
-	for _, t := range g.next(now, repeatable) {
-		due := t.due(now)
-		if !repeatable {
-			due = due.Add(t.patience())
-		}
-		if now.Before(due) {
+	for _, t := range g.next(now, a.call.repeatable()) {
+		if now.Before(t.due(now).Add(t.patience(a.call))) {
 			continue
 		}
 		if f, of, own, ok := t.claim(now); ok {
@@ -281,7 +276,7 @@ func (c *Call) wait(ctx context.Context, n int, g *generation) error {
 		defer timer.Stop()
 		late = timer.C
 	}
-	if at, ok := g.earliest(time.Now(), c.repeatable()); ok {
+	if at, ok := g.earliest(time.Now(), c); ok {
 		timer := time.NewTimer(max(time.Until(at), waitAgain))
 		defer timer.Stop()
 		due = timer.C

@@ -127,7 +127,9 @@ type destination struct {
 	host string
 	port int
 	// traced says that time-outs while dialling are told from others.
-	traced  bool
+	traced bool
+	// repeats says that the mesh repeats what failed.
+	repeats bool
 	fault   *fault.Injector
 	breaker *breaker.Breaker   // nil without
 	limiter *breaker.Limiter   // nil without
@@ -281,6 +283,7 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 	d.judgesEnd = d.judgeEnd != nil && d.judge != outcome.Classifier(outcome.HTTP{})
 	opts := retry.Options{Policy: policies.Retry, Timeout: max(0, policies.Timeout), Counters: &s.retries, Draw: s.options.draw}
 	if opts.Policy != nil {
+		d.repeats = opts.Policy.Mode == outcome.Enforce && opts.Policy.Effective().Attempts > 1
 		opts.Budget = p.budget(budgetKey{c.Name, opts.Policy.Mode, opts.Policy.Budget.Effective()}, was)
 		// Attempt middleware may carry a request without a connection.
 		d.traced = opts.Policy.PerTry > 0 && len(s.options.perAttempt) == 0

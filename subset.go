@@ -97,7 +97,7 @@ func (s *subset) rebuild(members []*target, ramp time.Duration, cause error, now
 	}
 	g.division = s.spreader.Update(part, now)
 	g.picker, g.observer = g.division.Picker(), g.division.Observer()
-	if at, ok := g.earliest(now, true); ok {
+	if at, ok := g.earliest(now, nil); ok {
 		g.due.Store(at.UnixNano())
 	}
 	s.supersede(g)
@@ -151,12 +151,12 @@ func (g *generation) usable() []*endpoint.Endpoint {
 }
 
 // earliest returns when the first of the endpoints that are left out may be
-// tried by a call, if there is one.
-func (g *generation) earliest(now time.Time, repeatable bool) (first time.Time, ok bool) {
+// tried by a call, nil for any, if there is one.
+func (g *generation) earliest(now time.Time, c *Call) (first time.Time, ok bool) {
 	for _, t := range g.trials {
 		at := t.due(now)
-		if !repeatable {
-			at = at.Add(t.patience())
+		if c != nil {
+			at = at.Add(t.patience(c))
 		}
 		if !ok || at.Before(first) {
 			first, ok = at, true

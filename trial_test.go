@@ -275,7 +275,7 @@ func TestOneTrialForAllHolds(t *testing.T) {
 			}
 		}))
 		c := fair(one(append(addrs, "10.0.0.9:80")...))
-		c.Policies = tulle.Policies{Outliers: &health.Outliers{}, EndpointBreaker: &breaker.Policy{Consecutive: 5, HalfOpenCalls: 1}}
+		c.Policies = tulle.Policies{Outliers: &health.Outliers{}, EndpointBreaker: &breaker.Policy{Consecutive: 5, HalfOpenCalls: 1}, Retry: &retry.Policy{}}
 		m := w.mesh(c)
 		w.calls(m, 30)
 		e := func() tulle.EndpointState { return endpointAt(w, service(w, m, "reviews"), "10.0.0.9:80") }
