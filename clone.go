@@ -1,6 +1,13 @@
 package tulle
 
-import "reflect"
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/tulle-mesh/tulle/match"
+	"github.com/tulle-mesh/tulle/routing"
+)
 
 // deepCopy returns a copy of plain data: structs, pointers, slices and maps
 // are copied as deep as they go. What has fields of its own that nobody else
@@ -109,4 +116,71 @@ func sameValue(a, b reflect.Value) bool {
 		return true
 	}
 	return a.Comparable() && b.Comparable() && a.Equal(b)
+}
+
+// clone copies what a caller could still change.
+func (c Config) clone() Config {
+	policies := policyClones{}
+	c.Services = slices.Clone(c.Services)
+	for i := range c.Services {
+		s := &c.Services[i]
+		s.Hosts = slices.Clone(s.Hosts)
+		s.Subsets = slices.Clone(s.Subsets)
+		for j := range s.Subsets {
+			s.Subsets[j].Labels = maps.Clone(s.Subsets[j].Labels)
+		}
+		if s.TLS != nil {
+			t := *s.TLS
+			t.Certificates = slices.Clone(t.Certificates)
+			if t.RootCAs != nil {
+				t.RootCAs = t.RootCAs.Clone()
+			}
+			s.TLS = &t
+		}
+		s.Key = clonePtr(s.Key)
+		s.Spread.ZoneWeights = slices.Clone(s.Spread.ZoneWeights)
+		s.Policies = policies.of(s.Policies)
+	}
+	c.Routes = slices.Clone(c.Routes)
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		r.Match = cloneMatches(r.Match)
+		r.Split, r.Mirrors = slices.Clone(r.Split), slices.Clone(r.Mirrors)
+		r.Sticky = clonePtr(r.Sticky)
+		r.Filters = cloneFilters(r.Filters)
+		r.Policies = policies.of(r.Policies)
+	}
+	c.Policies = policies.of(c.Policies)
+	c.Inbound = deepCopy(c.Inbound)
+	c.RefuseUnknownHosts = clonePtr(c.RefuseUnknownHosts)
+	return c
+}
+
+func cloneFilters(f routing.Filters) routing.Filters {
+	for _, e := range []*routing.HeaderEdit{&f.Request, &f.Response} {
+		e.Set, e.Add, e.Remove = slices.Clone(e.Set), slices.Clone(e.Add), slices.Clone(e.Remove)
+	}
+	f.Rewrite, f.Redirect = clonePtr(f.Rewrite), clonePtr(f.Redirect)
+	if f.Direct = clonePtr(f.Direct); f.Direct != nil {
+		f.Direct.Header = slices.Clone(f.Direct.Header)
+	}
+	return f
+}
+
+func cloneMatches(matches []match.Request) []match.Request {
+	matches = slices.Clone(matches)
+	for i := range matches {
+		m := &matches[i]
+		m.Hosts, m.Methods, m.Principals = slices.Clone(m.Hosts), slices.Clone(m.Methods), slices.Clone(m.Principals)
+		m.Headers, m.Query = slices.Clone(m.Headers), slices.Clone(m.Query)
+	}
+	return matches
+}
+
+func clonePtr[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }

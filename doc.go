@@ -24,9 +24,22 @@
 // invented response; only a configured redirect or direct response is one,
 // and says so in its Proxy-Status field.
 //
+// An endpoint that fails, breaks its breaker, fails its probes or says that it
+// is leaving is left out, within one bound on how many may be at once; a call
+// finds out when it works again. See [Policies], and the packages health,
+// breaker and balancer.
+//
 // Middleware fits in at two places: around each call ([WithMiddleware]) and
 // around each attempt ([WithAttemptMiddleware]). The order of everything
 // between them is fixed.
+//
+// # What a request goes through
+//
+// [Mesh.Handler] puts the stages of an [Inbound] around an http.Handler, in a
+// fixed order: a cap, limits by address, size, deadline, authentication,
+// limits by principal, authorization, the guard against overload. [Mesh.Serve]
+// runs a server with it and stops it without losing a request. [WriteError]
+// answers with what the mesh refuses, on both ways.
 //
 // # What changes by itself
 //

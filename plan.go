@@ -2,11 +2,8 @@ package tulle
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
-	"reflect"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -51,30 +48,6 @@ type plan struct {
 	made      map[destinationKey]*destination
 	byHost    map[policiesKey]map[*service][]*destination
 	injectors map[*fault.Policy]*fault.Injector
-}
-
-// budgetKey says what calls share a retry budget: those to a service under
-// policies that are the same in this. What is only observed has a purse of
-// its own, for it must cost nobody anything.
-type budgetKey struct {
-	service string
-	mode    outcome.Mode
-	policy  retry.BudgetPolicy
-}
-
-type breakerKey struct {
-	service string
-	policy  breaker.Policy
-}
-
-type limiterKey struct {
-	service string
-	limit   breaker.Limit
-}
-
-type rateKey struct {
-	service string
-	config  *ratelimit.Config
 }
 
 // policiesKey is a Policies for looking things up by.
@@ -317,77 +290,6 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 	return d, nil
 }
 
-// injector returns what carries out a fault policy, with its counts if there
-// was an equal one.
-func (p *plan) injector(fp *fault.Policy, draw func() uint64, was *plan) (*fault.Injector, error) {
-	if p.injectors[fp] != nil {
-		return p.injectors[fp], nil
-	}
-	for old, i := range was.injectors {
-		if reflect.DeepEqual(old, fp) {
-			p.injectors[fp] = i
-			return i, nil
-		}
-	}
-	i, err := fault.New(*fp, draw)
-	p.injectors[fp] = i
-	return i, err
-}
-
-// budget returns what calls to a service under a policy have to retry with:
-// one purse for all its routes, kept across configurations.
-func (p *plan) budget(key budgetKey, was *plan) *retry.Budget {
-	if p.budgets[key] == nil {
-		if p.budgets[key] = was.budgets[key]; p.budgets[key] == nil {
-			p.budgets[key] = retry.NewBudget(key.policy)
-		}
-	}
-	return p.budgets[key]
-}
-
-// breaker returns the one breaker of calls to a service under a policy, kept
-// across configurations.
-func (p *plan) breaker(key breakerKey, s *service, was *plan) (*breaker.Breaker, error) {
-	if p.breakers[key] == nil {
-		c := was.breakers[key]
-		if c == nil {
-			var err error
-			if c, err = newCircuit(key.policy, key.service, "", s.options.draw, s.tell, func() {}); err != nil {
-				return nil, err
-			}
-		}
-		p.breakers[key] = c
-	}
-	return p.breakers[key].Breaker, nil
-}
-
-// limiter returns the one limiter of calls to a service under a limit, kept
-// across configurations.
-func (p *plan) limiter(key limiterKey, was *plan) (_ *breaker.Limiter, err error) {
-	if p.limiters[key] == nil {
-		if p.limiters[key] = was.limiters[key]; p.limiters[key] == nil {
-			p.limiters[key], err = breaker.NewLimiter(key.limit)
-		}
-	}
-	return p.limiters[key], err
-}
-
-// rate returns what carries out a rate limit of calls to a service, with its
-// buckets if there was an equal one.
-func (p *plan) rate(key rateKey, was *plan) (_ *ratelimit.Limiter, err error) {
-	if p.rates[key] != nil {
-		return p.rates[key], nil
-	}
-	for old, l := range was.rates {
-		if old.service == key.service && reflect.DeepEqual(old.config, key.config) && !slices.Contains(slices.Collect(maps.Values(p.rates)), l) {
-			p.rates[key] = l
-			return l, nil
-		}
-	}
-	p.rates[key], err = ratelimit.New(*key.config)
-	return p.rates[key], err
-}
-
 // callsOf returns what was counted for a destination like d on the route.
 func (r *route) callsOf(d *destination) *atomic.Uint64 {
 	if r != nil {
@@ -445,71 +347,4 @@ func (s *Service) classifier() outcome.Classifier {
 
 func (s *Service) wire() *wire {
 	return &wire{protocol: s.Protocol, tls: s.TLS, connection: s.Connection}
-}
-
-// clone copies what a caller could still change.
-func (c Config) clone() Config {
-	policies := policyClones{}
-	c.Services = slices.Clone(c.Services)
-	for i := range c.Services {
-		s := &c.Services[i]
-		s.Hosts = slices.Clone(s.Hosts)
-		s.Subsets = slices.Clone(s.Subsets)
-		for j := range s.Subsets {
-			s.Subsets[j].Labels = maps.Clone(s.Subsets[j].Labels)
-		}
-		if s.TLS != nil {
-			t := *s.TLS
-			t.Certificates = slices.Clone(t.Certificates)
-			if t.RootCAs != nil {
-				t.RootCAs = t.RootCAs.Clone()
-			}
-			s.TLS = &t
-		}
-		s.Key = clonePtr(s.Key)
-		s.Spread.ZoneWeights = slices.Clone(s.Spread.ZoneWeights)
-		s.Policies = policies.of(s.Policies)
-	}
-	c.Routes = slices.Clone(c.Routes)
-	for i := range c.Routes {
-		r := &c.Routes[i]
-		r.Match = cloneMatches(r.Match)
-		r.Split, r.Mirrors = slices.Clone(r.Split), slices.Clone(r.Mirrors)
-		r.Sticky = clonePtr(r.Sticky)
-		r.Filters = cloneFilters(r.Filters)
-		r.Policies = policies.of(r.Policies)
-	}
-	c.Policies = policies.of(c.Policies)
-	c.Inbound = deepCopy(c.Inbound)
-	c.RefuseUnknownHosts = clonePtr(c.RefuseUnknownHosts)
-	return c
-}
-
-func cloneFilters(f routing.Filters) routing.Filters {
-	for _, e := range []*routing.HeaderEdit{&f.Request, &f.Response} {
-		e.Set, e.Add, e.Remove = slices.Clone(e.Set), slices.Clone(e.Add), slices.Clone(e.Remove)
-	}
-	f.Rewrite, f.Redirect = clonePtr(f.Rewrite), clonePtr(f.Redirect)
-	if f.Direct = clonePtr(f.Direct); f.Direct != nil {
-		f.Direct.Header = slices.Clone(f.Direct.Header)
-	}
-	return f
-}
-
-func cloneMatches(matches []match.Request) []match.Request {
-	matches = slices.Clone(matches)
-	for i := range matches {
-		m := &matches[i]
-		m.Hosts, m.Methods, m.Principals = slices.Clone(m.Hosts), slices.Clone(m.Methods), slices.Clone(m.Principals)
-		m.Headers, m.Query = slices.Clone(m.Headers), slices.Clone(m.Query)
-	}
-	return matches
-}
-
-func clonePtr[T any](p *T) *T {
-	if p == nil {
-		return nil
-	}
-	v := *p
-	return &v
 }
