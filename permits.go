@@ -12,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/retry"
 )
 
-// What is here is shared by calls that have a policy in common, and goes on
+// What gives permits is shared by calls that have a policy in common, and goes on
 // from one configuration to the next.
 
 // budgetKey says what calls share a retry budget: those to a service under
