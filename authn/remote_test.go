@@ -22,10 +22,14 @@ func named(s crypto.Signer, kid string) object { return jwk(s, object{"kid": kid
 
 func ed(kid string) string { return token(edKey(), "EdDSA", kid, nil) }
 
-// fetched runs f with a verifier of a server that publishes set.
-func fetched(t *testing.T, set string, f func(t *testing.T, s *server, v *authn.Verifier)) {
+// fetched runs f with a verifier of a server that publishes set, and that is
+// prepared before anybody asks it.
+func fetched(t *testing.T, set string, f func(t *testing.T, s *server, v *authn.Verifier), prepare ...func(*server)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, set)
+		for _, prepared := range prepare {
+			s.serve(prepared)
+		}
 		v := verifier(t, s.policy(t))
 		f(t, s, v)
 	})
@@ -321,13 +325,6 @@ func TestCacheControl(t *testing.T) {
 	} {
 		t.Run(field, func(t *testing.T) {
 			fetched(t, jwks(named(edKey(), "a")), func(t *testing.T, s *server, v *authn.Verifier) {
-				s.serve(func(s *server) {
-					if rest, ok := strings.CutPrefix(field, age); ok {
-						field = rest
-						s.header.Set("Age", "600")
-					}
-					s.header.Set("Cache-Control", field)
-				})
 				require.Equal(t, "<nil>", verify(t, v, ed("a")))
 				wait := time.Until(v.Stats().KeySets[issuerName].Next)
 				assert.LessOrEqual(t, wait, want)
@@ -337,6 +334,12 @@ func TestCacheControl(t *testing.T) {
 				assert.Equal(t, 1, s.requests())
 				time.Sleep(time.Second)
 				assert.Equal(t, 2, s.requests())
+			}, func(s *server) {
+				if rest, ok := strings.CutPrefix(field, age); ok {
+					field = rest
+					s.header.Set("Age", "600")
+				}
+				s.header.Set("Cache-Control", field)
 			})
 		})
 	}
@@ -344,7 +347,6 @@ func TestCacheControl(t *testing.T) {
 
 func TestETag(t *testing.T) {
 	fetched(t, jwks(named(edKey(), "a")), func(t *testing.T, s *server, v *authn.Verifier) {
-		s.serve(func(s *server) { s.header.Set("Etag", `"1"`) })
 		require.Equal(t, "<nil>", verify(t, v, ed("a")))
 		time.Sleep(time.Hour)
 		state := v.Stats().KeySets[issuerName]
@@ -361,7 +363,7 @@ func TestETag(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		assert.Equal(t, "unknown_key", verify(t, v, ed("a")))
 		assert.EqualValues(t, 2, v.Stats().KeySets[issuerName].Changes)
-	})
+	}, func(s *server) { s.header.Set("Etag", `"1"`) })
 }
 
 func TestRedirects(t *testing.T) {
