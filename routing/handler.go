@@ -1,6 +1,10 @@
 package routing
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/tulle-mesh/tulle/internal/respwriter"
+)
 
 // Handler returns a wrapper of handlers that applies table's filters to the
 // requests they are given: what [Middleware] is to a client, it is to a server.
@@ -29,8 +33,16 @@ func (f *Filters) serve(w http.ResponseWriter, r *http.Request, prefix string, n
 		next.ServeHTTP(w, r)
 		return
 	}
-	editor := &editor{ResponseWriter: w, edit: f.Response}
-	next.ServeHTTP(editor.outfit(), r)
-	// A handler that has written nothing leaves the header to net/http.
-	editor.settle()
+	e := &editor{edit: f.Response}
+	next.ServeHTTP(e.writer.Wrap(w, e), r)
+	e.writer.Finish()
 }
+
+// editor edits the header of a response just before it is sent.
+type editor struct {
+	writer respwriter.Writer
+	edit   HeaderEdit
+}
+
+// BeforeHeader implements respwriter.Hook.
+func (e *editor) BeforeHeader(h http.Header, _ int) { e.edit.Apply(h) }
