@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,26 +15,21 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/tulle-mesh/tulle/internal/fetch"
 )
 
 // How a key set is fetched.
 const (
 	fetchTimeout    = 5 * time.Second
-	fetchRetries    = 2
 	fetchRetryMin   = 50 * time.Millisecond
-	fetchRetryMax   = 200 * time.Millisecond
-	fetchRedirects  = 3
 	maxHeaderBytes  = 64 << 10
-	maxPause        = 5 * time.Minute
 	defaultRefresh  = 10 * time.Minute
 	shortestRefresh = time.Minute
 	longestRefresh  = time.Hour
 )
 
-var (
-	errRedirect = errors.New("redirects to another scheme or host, or again and again")
-	errOutside  = errors.New("without TLS it must be on this machine, and is not")
-)
+var errOutside = errors.New("without TLS it must be on this machine, and is not")
 
 // fetcher fetches one key set. It is for one goroutine.
 type fetcher struct {
@@ -53,30 +47,8 @@ func newFetcher(s source) (*fetcher, func()) {
 		own := ownTransport(s.plain)
 		transport, done = own, own.CloseIdleConnections
 	}
-	return &fetcher{url: s.url, client: &retryablehttp.Client{
-		HTTPClient: &http.Client{
-			// The wrapper hides CloseIdleConnections, which would be called
-			// after each failure, for all hosts.
-			Transport: struct{ http.RoundTripper }{transport},
-			Timeout:   fetchTimeout,
-			CheckRedirect: func(next *http.Request, via []*http.Request) error {
-				first := via[0].URL
-				if next.URL.Scheme != first.Scheme || next.URL.Host != first.Host || len(via) > fetchRedirects {
-					return errRedirect
-				}
-				return nil
-			},
-		},
-		RetryMax:     fetchRetries,
-		RetryWaitMin: fetchRetryMin,
-		RetryWaitMax: fetchRetryMax,
-		CheckRetry:   passing,
-		Backoff: func(least, most time.Duration, n int, _ *http.Response) time.Duration {
-			d := min(least<<n, most)
-			return d - time.Duration(rand.Float64()*float64(d)/2)
-		},
-		ErrorHandler: retryablehttp.PassthroughErrorHandler,
-	}}, done
+	outside := func(err error) bool { return errors.Is(err, errOutside) }
+	return &fetcher{url: s.url, client: fetch.Client(transport, fetchTimeout, fetchRetryMin, outside)}, done
 }
 
 func ownTransport(plain bool) *http.Transport {
@@ -101,33 +73,6 @@ func ownTransport(plain bool) *http.Transport {
 	}
 	t.DialContext = dialer.DialContext
 	return t
-}
-
-// passing tells failures that a moment later may be over.
-func passing(ctx context.Context, resp *http.Response, err error) (bool, error) {
-	switch {
-	case ctx.Err() != nil:
-		return false, nil
-	case err != nil:
-		return !errors.Is(err, errRedirect) && !errors.Is(err, errOutside), nil
-	}
-	switch resp.StatusCode {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return retryAfter(resp.Header.Get("Retry-After"), time.Now()) == 0, nil
-	}
-	return false, nil
-}
-
-// retryAfter returns for how long a server wants to be left alone, 0 if it
-// does not say. RFC 9110: "Retry-After = HTTP-date / delay-seconds".
-func retryAfter(field string, now time.Time) time.Duration {
-	if n, err := strconv.ParseUint(field, 10, 32); err == nil {
-		return min(time.Duration(n)*time.Second, maxPause)
-	}
-	if at, err := http.ParseTime(field); err == nil {
-		return min(max(0, at.Sub(now)), maxPause)
-	}
-	return 0
 }
 
 // answer is what a fetch has brought.
@@ -175,7 +120,7 @@ func (f *fetcher) get(ctx context.Context) answer {
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 		return answer{
 			err:  fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)),
-			next: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+			next: fetch.RetryAfter(resp.Header, time.Now()),
 		}
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxSetBytes+1))

@@ -2,9 +2,7 @@ package authn
 
 import (
 	"net"
-	"net/http"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -34,16 +32,4 @@ func TestPlainHTTPStaysHere(t *testing.T) {
 func port(l net.Listener) string {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
-}
-
-func TestRetryAfterField(t *testing.T) {
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for field, want := range map[string]time.Duration{
-		"": 0, "0": 0, "7": 7 * time.Second, "-1": 0, "soon": 0, "1.5": 0, "99999": maxPause, "99999999999999999999": 0,
-		now.Add(time.Minute).Format(http.TimeFormat):  time.Minute,
-		now.Add(-time.Minute).Format(http.TimeFormat): 0,
-		now.Add(time.Hour).Format(http.TimeFormat):    maxPause,
-	} {
-		assert.Equal(t, want, retryAfter(field, now), "%q", field)
-	}
 }

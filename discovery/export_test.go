@@ -1,8 +1,6 @@
 package discovery
 
 import (
-	"time"
-
 	"github.com/tulle-mesh/tulle/endpoint"
 )
 
@@ -18,6 +16,3 @@ func (d DNS) WithLookup(l Lookup) DNS {
 // Parse and Encode are the two directions of a document.
 func Parse(doc []byte) ([]endpoint.Info, error)    { return parse(doc) }
 func Encode(infos []endpoint.Info) ([]byte, error) { return encode(infos) }
-
-// RetryAfter is how a header of that name is understood.
-func RetryAfter(field string, now time.Time) time.Duration { return retryAfter(field, now) }

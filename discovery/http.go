@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/internal/fetch"
 )
 
 const (
@@ -28,13 +28,8 @@ const (
 
 	// A request that fails in passing is repeated at once, so that a server
 	// that restarts is not an error to be told.
-	httpRetries    = 2
 	httpRetryMin   = 100 * time.Millisecond
-	httpRetryMax   = 200 * time.Millisecond
-	httpRedirects  = 3
 	maxHTTPHeaders = 64 << 10
-	// maxPause bounds what a server can ask for with Retry-After.
-	maxPause = 5 * time.Minute
 )
 
 // HTTP is a Resolver of a set that a server lists, as the JSON document that
@@ -74,8 +69,6 @@ type HTTP struct {
 	Transport http.RoundTripper
 }
 
-var errRedirect = errors.New("redirects to another scheme or host, or again and again")
-
 // Validate reports every fault of the configuration. It requests nothing.
 func (h HTTP) Validate() error {
 	errs := []error{required("url", h.URL)}
@@ -110,7 +103,7 @@ func (h HTTP) Watch(ctx context.Context) iter.Seq2[[]endpoint.Info, error] {
 		if h.Wait > 0 {
 			every = waitInterval
 		}
-		f := &fetch{HTTP: h, client: h.client(transport)}
+		f := &httpWatch{HTTP: h, client: h.client(transport)}
 		poll{interval: cmp.Or(h.Interval, every), look: f.look}.run(ctx, yield)
 	}
 }
@@ -127,60 +120,10 @@ func ownTransport() *http.Transport {
 	}
 }
 
-// client returns a client for one watch. It is no *http.Client, so that what
-// repeats requests can close idle connections of nobody else's.
+// client returns a client for one watch.
 func (h HTTP) client(transport http.RoundTripper) *retryablehttp.Client {
-	return &retryablehttp.Client{
-		HTTPClient: &http.Client{
-			// The wrapper hides CloseIdleConnections: after each failure it
-			// would be called, for all hosts.
-			Transport: struct{ http.RoundTripper }{transport},
-			Timeout:   cmp.Or(h.Timeout, httpTimeout) + h.Wait.Truncate(time.Second),
-			CheckRedirect: func(next *http.Request, via []*http.Request) error {
-				first := via[0].URL
-				if next.URL.Scheme != first.Scheme || next.URL.Host != first.Host || len(via) > httpRedirects {
-					return errRedirect
-				}
-				return nil
-			},
-		},
-		RetryMax:     httpRetries,
-		RetryWaitMin: httpRetryMin,
-		RetryWaitMax: httpRetryMax,
-		CheckRetry:   passing,
-		Backoff: func(least, most time.Duration, n int, _ *http.Response) time.Duration {
-			d := min(least<<n, most)
-			return d - time.Duration(rand.Float64()*float64(d)/2)
-		},
-		ErrorHandler: retryablehttp.PassthroughErrorHandler,
-	}
-}
-
-// passing tells failures that a moment later may be over.
-func passing(ctx context.Context, resp *http.Response, err error) (bool, error) {
-	switch {
-	case ctx.Err() != nil:
-		return false, nil
-	case err != nil:
-		return !errors.Is(err, errRedirect), nil
-	}
-	switch resp.StatusCode {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return retryAfter(resp.Header.Get("Retry-After"), time.Now()) == 0, nil
-	}
-	return false, nil
-}
-
-// retryAfter returns for how long a server wants to be left alone, 0 if it
-// does not say. RFC 9110: "Retry-After = HTTP-date / delay-seconds".
-func retryAfter(field string, now time.Time) time.Duration {
-	if n, err := strconv.ParseUint(field, 10, 32); err == nil {
-		return min(time.Duration(n)*time.Second, maxPause)
-	}
-	if at, err := http.ParseTime(field); err == nil {
-		return min(max(0, at.Sub(now)), maxPause)
-	}
-	return 0
+	timeout := cmp.Or(h.Timeout, httpTimeout) + h.Wait.Truncate(time.Second)
+	return fetch.Client(transport, timeout, httpRetryMin, nil)
 }
 
 // pauseError is an error of who wants to be left alone for a while.
@@ -191,8 +134,8 @@ type pauseError struct {
 
 func (e pauseError) Unwrap() error { return e.error }
 
-// fetch is one watch of an HTTP.
-type fetch struct {
+// httpWatch is one watch of an HTTP.
+type httpWatch struct {
 	HTTP
 	client *retryablehttp.Client
 	// infos is what the document with the tag, if it has one, lists.
@@ -200,7 +143,7 @@ type fetch struct {
 	tag   string
 }
 
-func (f *fetch) look(ctx context.Context) ([]endpoint.Info, error) {
+func (f *httpWatch) look(ctx context.Context) ([]endpoint.Info, error) {
 	infos, err := f.get(ctx)
 	if err != nil {
 		// A *url.Error would quote the query, where there may be a key.
@@ -213,7 +156,7 @@ func (f *fetch) look(ctx context.Context) ([]endpoint.Info, error) {
 	return infos, nil
 }
 
-func (f *fetch) get(ctx context.Context) ([]endpoint.Info, error) {
+func (f *httpWatch) get(ctx context.Context) ([]endpoint.Info, error) {
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, f.URL, nil)
 	if err != nil {
 		return nil, err
@@ -240,7 +183,7 @@ func (f *fetch) get(ctx context.Context) ([]endpoint.Info, error) {
 		// What is left of a small body is read, so that the connection stays.
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 		err := fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-		return nil, pauseError{err, retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+		return nil, pauseError{err, fetch.RetryAfter(resp.Header, time.Now())}
 	}
 	doc, err := readDocument(resp.Body)
 	if err != nil {

@@ -1,10 +1,11 @@
-package discovery_test
+package fetch_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/discovery"
+	"github.com/tulle-mesh/tulle/internal/fetch"
 )
 
 // FuzzRetryAfter: no server can ask for less than nothing or for ever.
@@ -16,7 +17,7 @@ func FuzzRetryAfter(f *testing.F) {
 		f.Add(field, int64(946684800))
 	}
 	f.Fuzz(func(t *testing.T, field string, now int64) {
-		if d := discovery.RetryAfter(field, time.Unix(now, 0)); d < 0 || d > 5*time.Minute {
+		if d := fetch.RetryAfter(http.Header{"Retry-After": {field}}, time.Unix(now, 0)); d < 0 || d > 5*time.Minute {
 			t.Errorf("%q: %v", field, d)
 		}
 	})
