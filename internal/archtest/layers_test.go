@@ -31,6 +31,7 @@ var floors = map[string]floor{
 
 	"internal/archtest":   inner,
 	"internal/body":       inner,
+	"internal/fetch":      inner,
 	"internal/histogram":  inner,
 	"internal/memnet":     inner,
 	"internal/respwriter": inner,
@@ -108,11 +109,12 @@ const (
 
 // ownLibraries lists the modules a package of the lower floors may import itself.
 var ownLibraries = map[string][]string{
-	"breaker":   {failsafe},
-	"overload":  {failsafe},
-	"discovery": {retryablehttp},
-	"authn":     {jwx, retryablehttp},
-	"telemetry": {otel, otelMetric, otelTrace},
+	"breaker":        {failsafe},
+	"overload":       {failsafe},
+	"internal/fetch": {retryablehttp},
+	"discovery":      {retryablehttp},
+	"authn":          {jwx, retryablehttp},
+	"telemetry":      {otel, otelMetric, otelTrace},
 }
 
 // libraries lists the modules that dir may import outside its tests. The root and what stands on it see
