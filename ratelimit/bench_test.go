@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/ratelimit"
 )
 
@@ -30,22 +31,38 @@ func from(remote string) *http.Request {
 	return r
 }
 
+// known returns a request of a caller who is.
+func known(r *http.Request) *http.Request {
+	return r.WithContext(identity.WithClaims(identity.NewContext(r.Context(),
+		identity.Principal{Kind: identity.Token, Name: "alice", Issuer: "https://issuer.example"}), identity.Claims{"tenant": "shop"}))
+}
+
 // BenchmarkTake measures decisions; reading the clock is the caller's.
 func BenchmarkTake(b *testing.B) {
+	const v4, v6 = "192.0.2.1:1234", "[2001:db8:85a3::8a2e:370:7334]:1234"
 	source := ratelimit.Key{Source: true}
+	scarce := ratelimit.Policy{Name: "scarce", Requests: 1, Period: time.Hour, Key: source}
+	by := func(k ratelimit.Key) []ratelimit.Policy { return []ratelimit.Policy{{Requests: plenty, Key: k}} }
+	all := ratelimit.Policy{Name: "all", Requests: plenty}
 	for _, c := range []struct {
 		name     string
 		policies []ratelimit.Policy
+		remote   string
 	}{
-		{"Global", []ratelimit.Policy{{Requests: plenty}}},
-		{"Header", []ratelimit.Policy{{Requests: plenty, Key: ratelimit.Key{Header: "X-User"}}}},
-		{"Source", []ratelimit.Policy{{Requests: plenty, Key: source}}},
-		{"Refused", []ratelimit.Policy{{Requests: 1, Period: time.Hour, Key: source}}},
-		{"Two", []ratelimit.Policy{{Requests: plenty, Key: source}, {Name: "all", Requests: plenty}}},
+		{"Global", by(ratelimit.Key{}), v4},
+		{"Header", by(ratelimit.Key{Header: "X-User"}), v4},
+		{"Principal", by(ratelimit.Key{Principal: true}), v4},
+		{"Claim", by(ratelimit.Key{Claim: "tenant"}), v4},
+		{"Source", by(source), v4},
+		{"Source6", by(source), v6},
+		{"Refused", []ratelimit.Policy{scarce}, v4},
+		{"Two", append(by(source), all), v4},
+		{"TwoOfOneKey", append(by(source), ratelimit.Policy{Name: "day", Requests: plenty, Period: time.Minute, Key: source}), v4},
+		{"TwoRefused", []ratelimit.Policy{scarce, all}, v4},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			l := limiter(b, c.policies...)
-			r := from("192.0.2.1:1234")
+			r := known(from(c.remote))
 			now := time.Now()
 			b.ReportAllocs()
 			for b.Loop() {
@@ -57,7 +74,7 @@ func BenchmarkTake(b *testing.B) {
 			l := limiter(b, c.policies...)
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
-				r := from("192.0.2.1:1234")
+				r := known(from(c.remote))
 				now := time.Now()
 				for pb.Next() {
 					now = now.Add(50)

@@ -15,7 +15,9 @@ type limit struct {
 	extractor extractor
 	table     *table // nil for a global key
 
-	refused, wouldRefuse, wouldRefuseSucceeded atomic.Uint64
+	refused counter
+	// Few requests come to these.
+	wouldRefuse, wouldRefuseSucceeded atomic.Uint64
 
 	_ [64]byte
 	// common is the bucket of a global key, or of requests without a key.
@@ -35,12 +37,54 @@ func (l *limit) price(n int64) (int64, bool) {
 	return n * l.Cost << l.shift, true
 }
 
-// hold locks the bucket of a hash, 0 for the common one.
-func (l *limit) hold(hash uint64) held {
+// peek returns the arrival time of the bucket of a hash, 0 for the common one,
+// or of the one that it would take over.
+func (l *limit) peek(hash uint64) int64 {
 	if hash == 0 || l.table == nil {
-		return held{slot: &l.common, tat: lock(&l.common)}
+		return l.common.tat.Load() &^ locked
 	}
-	return l.table.hold(hash)
+	set, _ := l.table.place(hash)
+	if s := find(set, hash); s != nil {
+		// It may have changed hands since, and the new owner owes no less.
+		return s.tat.Load() &^ locked
+	}
+	_, tat := least(set, hash)
+	return tat
+}
+
+// hold locks the bucket of a hash, 0 for the common one, if a charge is not too
+// early, and returns what the charge would make of it. If it is, nothing is
+// locked.
+func (l *limit) hold(hash uint64, now, cost int64) (h held, after, early int64) {
+	s := &l.common
+	var set []slot
+	if hash != 0 && l.table != nil {
+		set, _ = l.table.place(hash)
+		s = find(set, hash)
+	}
+	for spin := 0; s != nil; spin++ {
+		tat := s.tat.Load()
+		if tat >= 0 && (set == nil || s.tag.Load() == hash) {
+			after, early = l.meter.charge(tat, now, cost)
+			if early > 0 {
+				if s.tat.Load() == tat {
+					return held{tat: tat}, after, early
+				}
+			} else if s.tat.CompareAndSwap(tat, tat|locked) {
+				return held{slot: s, tat: tat}, after, early
+			}
+		}
+		pause(spin)
+		if set != nil {
+			s = find(set, hash)
+		}
+	}
+	h = l.table.hold(hash)
+	after, early = l.meter.charge(h.tat, now, cost)
+	if early > 0 {
+		h.release()
+	}
+	return h, after, early
 }
 
 // charge charges a bucket by itself, without a lock where it has a slot. It

@@ -187,25 +187,27 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// source returns the network of r's peer. Those of IPv4 are in their IPv6 form,
-// which no other network is in.
-func (x *extractor) source(r *http.Request) (addr [16]byte, ok bool) {
+// network is a block of addresses. Those of IPv4 are in their IPv6 form, which
+// no other network is in.
+type network struct{ hi, lo uint64 }
+
+// source returns the network of r's peer.
+func (x *extractor) source(r *http.Request) (n network, ok bool) {
 	peer, ok := identity.PeerAddr(r.RemoteAddr)
 	if !ok {
-		return addr, false
+		return n, false
 	}
-	bits := x.v6
 	if peer.Is4() {
-		bits = 96 + x.v4
+		b := peer.As4()
+		addr := binary.BigEndian.Uint32(b[:])
+		// Shifts by 32 and more leave nothing, or all.
+		return network{lo: 0xffff<<32 | uint64(addr&^(math.MaxUint32>>x.v4))}, true
 	}
-	addr = peer.As16()
-	hi, lo := binary.BigEndian.Uint64(addr[:8]), binary.BigEndian.Uint64(addr[8:])
-	// Shifts by 64 and more leave nothing.
-	hi &= ^(uint64(math.MaxUint64) >> bits)
-	lo &= ^(uint64(math.MaxUint64) >> max(bits-64, 0))
-	binary.BigEndian.PutUint64(addr[:8], hi)
-	binary.BigEndian.PutUint64(addr[8:], lo)
-	return addr, true
+	b := peer.As16()
+	return network{
+		binary.BigEndian.Uint64(b[:8]) &^ (math.MaxUint64 >> x.v6),
+		binary.BigEndian.Uint64(b[8:]) &^ (math.MaxUint64 >> max(x.v6-64, 0)),
+	}, true
 }
 
 // seeds make hashes that nobody can foresee, one seed for each part of a key.
@@ -219,11 +221,11 @@ func newSeeds() seeds {
 func (x *extractor) hash(r *http.Request, s *seeds) (sum uint64) {
 	switch x.kind {
 	case sourceKind:
-		addr, ok := x.source(r)
+		n, ok := x.source(r)
 		if !ok {
 			return 0
 		}
-		sum = maphash.Bytes(s.text, addr[:])
+		sum = maphash.Comparable(s.text, n)
 	case principalKind:
 		p, ok := identity.FromContext(r.Context())
 		if !ok {
@@ -253,11 +255,11 @@ func (x *extractor) digest(r *http.Request) string {
 	var b []byte
 	switch x.kind {
 	case sourceKind:
-		addr, ok := x.source(r)
+		n, ok := x.source(r)
 		if !ok {
 			return ""
 		}
-		b = append(b, addr[:]...)
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, n.hi), n.lo)
 	case principalKind:
 		p, ok := identity.FromContext(r.Context())
 		if !ok {

@@ -1,9 +1,7 @@
 package ratelimit
 
 import (
-	"math/rand/v2"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,20 +14,18 @@ type Limiter struct {
 	// Locks are taken in this order.
 	limits   []limit
 	enforced int
-	remote   *remote // nil without a Store
-	queue    queue
+	// single says that there is one policy, enforced in this process, as most
+	// limiters have it.
+	single bool
+	remote *remote // nil without a Store
+	queue  queue
 
 	advertised string // the RateLimit-Policy field
-	// allowed counts in parts, so that processors do not fight over one.
-	allowed [counterParts]counter
-	refused atomic.Uint64
-}
 
-const counterParts = 8
-
-type counter struct {
-	atomic.Uint64
-	_ [56]byte
+	allowed counter
+	// refused counts where there are several policies; of a single one it is
+	// what that refuses.
+	refused counter
 }
 
 // New returns a Limiter, or every fault of the configuration.
@@ -65,6 +61,7 @@ func New(c Config) (*Limiter, error) {
 	if c.Store != nil {
 		l.remote = newRemote(c)
 	}
+	l.single = len(l.limits) == 1 && l.enforced == 1 && l.remote == nil
 	l.queue.init(l)
 	l.advertised = advertise(l.limits[:l.enforced])
 	return l, nil
@@ -93,179 +90,88 @@ func (l *Limiter) keysOf(r *http.Request, k *keys) {
 // that time.Now gives it; if it lacks one and goes back, requests are refused
 // until it has caught up. Without a Store, Take does not allocate unless a key
 // has to be decoded.
-func (l *Limiter) Take(r *http.Request, cost int64, now time.Time) Decision {
-	if l.remote != nil {
-		return l.counted(l.takeRemote(r, cost, now))
+func (l *Limiter) Take(r *http.Request, cost int64, now time.Time) (d Decision) {
+	if !l.single {
+		return l.takeAll(r, cost, now)
 	}
-	if len(l.limits) == 1 && l.enforced == 1 {
-		return l.takeOne(r, cost, now)
-	}
-	var k keys
-	l.keysOf(r, &k)
-	return l.counted(l.decide(&k, cost, now.Sub(l.epoch)))
-}
-
-// takeOne is Take for a single policy, which most limiters have.
-func (l *Limiter) takeOne(r *http.Request, cost int64, now time.Time) Decision {
+	// What follows is chargeAll for one policy, by hand.
 	b := &l.limits[0]
 	var hash uint64
 	if b.table != nil {
 		hash = b.extractor.hash(r, &l.seeds)
 	}
-	at := b.ticks(now.Sub(l.epoch))
+	since := now.Sub(l.epoch)
+	d.limiter, d.Policy, d.Limit = l, b.Name, b.Burst
 	price, ok := b.price(cost)
 	if !ok {
-		return l.counted(l.impossible(0))
+		d.Remaining, d.violated = b.Burst, 1
+		b.refused.add(since)
+		return d
 	}
+	at := b.ticks(since)
 	tat, early := b.charge(hash, at, price)
-	d := Decision{
-		Allowed: early <= 0, Policy: b.Name, Limit: b.Burst,
-		Remaining: b.remaining(tat, at), Reset: b.reset(tat, at), limiter: l,
-	}
-	if d.Allowed {
-		l.allowed[rand.Uint32()%counterParts].Add(1)
+	d.Remaining, d.Reset = b.remaining(tat, at), b.reset(tat, at)
+	if early <= 0 {
+		d.Allowed = true
+		l.allowed.add(since)
 		return d
 	}
 	d.RetryAfter, d.violated = b.duration(early), 1
-	l.refused.Add(1)
-	b.refused.Add(1)
+	b.refused.add(since)
 	return d
 }
 
-// impossible is the refusal of what costs more than the burst of policy i.
-func (l *Limiter) impossible(i int) Decision {
-	t := tally{limiter: l}
-	t.impossible(i, 0)
-	return t.decision()
+// takeAll is Take for any number of policies, here or in a Store.
+func (l *Limiter) takeAll(r *http.Request, cost int64, now time.Time) (d Decision) {
+	since := now.Sub(l.epoch)
+	if l.remote != nil {
+		d = l.takeRemote(r, cost, since)
+	} else {
+		var k keys
+		l.keysOf(r, &k)
+		l.decide(&d, &k, cost, since)
+	}
+	l.count(&d, since)
+	return d
 }
 
 // decide charges the enforced policies, all or none, and if they allow the
 // request the observed ones likewise.
-func (l *Limiter) decide(k *keys, cost int64, since time.Duration) Decision {
-	d := l.charge(0, l.enforced, k, cost, since)
-	if d.Allowed && l.enforced < len(l.limits) {
-		d.excess = l.charge(l.enforced, len(l.limits), k, cost, since).violated
+func (l *Limiter) decide(d *Decision, k *keys, cost int64, since time.Duration) {
+	d.Allowed, d.limiter = true, l
+	if l.enforced > 0 {
+		t := tally{limiter: l, cost: cost, since: since}
+		t.chargeAll(0, l.enforced, k)
+		t.tell(d)
 	}
+	if d.Allowed && l.enforced < len(l.limits) {
+		t := tally{limiter: l, cost: cost, since: since}
+		t.chargeAll(l.enforced, len(l.limits), k)
+		d.excess = t.violated
+	}
+}
+
+// impossible is the refusal of what costs more than the burst of policy i.
+func (l *Limiter) impossible(i int) (d Decision) {
+	t := tally{limiter: l}
+	t.impossible(i, 0)
+	t.tell(&d)
 	return d
 }
 
-// charge charges the policies from first up to end, all or none.
-func (l *Limiter) charge(first, end int, k *keys, cost int64, since time.Duration) Decision {
-	t := tally{limiter: l, cost: cost, since: since}
-	switch end - first {
-	case 0:
-		return Decision{Allowed: true, limiter: l}
-	case 1:
-		b := &l.limits[first]
-		now := b.ticks(since)
-		if price, ok := b.price(cost); ok {
-			tat, early := b.charge(k[first], now, price)
-			t.add(first, tat, now, early)
-		} else {
-			t.impossible(first, now)
-		}
-	default:
-		t.chargeAll(first, end, k)
-	}
-	return t.decision()
-}
-
-// tally is what policies say of one request.
-type tally struct {
-	limiter  *Limiter
-	cost     int64
-	since    time.Duration
-	dry      bool // charge nothing
-	violated uint16
-	never    bool
-
-	// tightest is the policy that the decision names: of those that refuse
-	// the one with the longest wait, else the one with the fewest requests
-	// left.
-	found     bool
-	tightest  int
-	tat, now  int64
-	wait      time.Duration
-	remaining int64 // in requests, where compared
-}
-
-// chargeAll holds the buckets of the policies from i up to end, then charges
-// all or none of them, and reports which.
-func (t *tally) chargeAll(i, end int, k *keys) bool {
-	if i == end {
-		return t.violated == 0 && !t.dry
-	}
-	b := &t.limiter.limits[i]
-	now := b.ticks(t.since)
-	price, ok := b.price(t.cost)
-	if !ok {
-		t.impossible(i, now)
-		return t.chargeAll(i+1, end, k)
-	}
-	h := b.hold(k[i])
-	after, early := b.meter.charge(h.tat, now, price)
-	tat := after
-	if early > 0 {
-		tat = h.tat
-	}
-	t.add(i, tat, now, early)
-	all := t.chargeAll(i+1, end, k)
-	if all {
-		h.commit(b.table, after, now)
-	} else {
-		h.release()
-	}
-	return all
-}
-
-// impossible notes a policy whose burst is less than the cost.
-func (t *tally) impossible(i int, now int64) {
-	t.never = true
-	t.violated |= 1 << i
-	t.found, t.tightest, t.tat, t.now, t.wait = true, i, now, now, 0
-}
-
-// add notes what policy i says. Waits are compared in time, since the ticks of
-// policies differ.
-func (t *tally) add(i int, tat, now, early int64) {
-	b := &t.limiter.limits[i]
-	if early > 0 {
-		wait := b.duration(early)
-		if !t.never && (t.violated == 0 || wait > t.wait) {
-			t.found, t.tightest, t.tat, t.now, t.wait = true, i, tat, now, wait
-		}
-		t.violated |= 1 << i
-		return
-	}
-	if t.violated != 0 {
-		return
-	}
-	if remaining := b.remaining(tat, now) / b.Cost; !t.found || remaining < t.remaining {
-		t.found, t.tightest, t.tat, t.now, t.remaining = true, i, tat, now, remaining
-	}
-}
-
-func (t *tally) decision() Decision {
-	b := &t.limiter.limits[t.tightest]
-	return Decision{
-		Allowed: t.violated == 0, Policy: b.Name, Limit: b.Burst,
-		Remaining: b.remaining(t.tat, t.now), Reset: b.reset(t.tat, t.now), RetryAfter: t.wait,
-		limiter: t.limiter, policy: t.tightest, violated: t.violated,
-	}
-}
-
-// counted counts a decision.
-func (l *Limiter) counted(d Decision) Decision {
+// count counts a decision.
+func (l *Limiter) count(d *Decision, since time.Duration) {
 	if d.Allowed {
-		l.allowed[rand.Uint32()%counterParts].Add(1)
+		l.allowed.add(since)
 		if d.excess != 0 {
 			l.each(d.excess, func(b *limit) { b.wouldRefuse.Add(1) })
 		}
-		return d
+		return
 	}
-	l.refused.Add(1)
-	l.each(d.violated, func(b *limit) { b.refused.Add(1) })
-	return d
+	l.each(d.violated, func(b *limit) { b.refused.add(since) })
+	if !l.single {
+		l.refused.add(since)
+	}
 }
 
 // each calls f for the policies of a set.

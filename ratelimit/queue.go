@@ -23,8 +23,10 @@ func (l *Limiter) Acquire(r *http.Request, cost int64) (Decision, error) {
 	l.keysOf(r, &k)
 	// While nobody waits, there is nobody to overtake.
 	if l.queue.length.Load() == 0 {
-		if d := l.decide(&k, cost, now.Sub(l.epoch)); d.Allowed {
-			return l.counted(d), nil
+		var d Decision
+		if l.decide(&d, &k, cost, now.Sub(l.epoch)); d.Allowed {
+			l.count(&d, now.Sub(l.epoch))
+			return d, nil
 		}
 	}
 	w := &waiter{keys: k, cost: cost, ready: make(chan struct{})}
@@ -33,8 +35,8 @@ func (l *Limiter) Acquire(r *http.Request, cost int64) (Decision, error) {
 		patience = min(patience, deadline.Sub(now))
 	}
 	if !l.queue.join(w, patience) {
-		d := l.counted(w.decision)
-		return d, d.Err()
+		l.count(&w.decision, now.Sub(l.epoch))
+		return w.decision, w.decision.Err()
 	}
 	return l.queue.wait(r.Context(), w, now)
 }
@@ -88,7 +90,6 @@ func (q *queue) wait(ctx context.Context, w *waiter, start time.Time) (Decision,
 	defer late.Stop()
 	select {
 	case <-w.ready:
-		return q.limiter.counted(w.decision), nil
 	case <-ctx.Done():
 		if q.leave(w) {
 			return Decision{limiter: q.limiter}, context.Cause(ctx)
@@ -96,14 +97,17 @@ func (q *queue) wait(ctx context.Context, w *waiter, start time.Time) (Decision,
 	case <-late.C:
 		if q.leave(w) {
 			waited := time.Since(start)
-			d := q.limiter.counted(q.limiter.behind(w, since(q.limiter)))
+			now := since(q.limiter)
+			d := q.limiter.behind(w, now)
+			q.limiter.count(&d, now)
 			err := d.Err().(*Error)
 			err.Waited = waited
 			return d, err
 		}
 	}
-	// Its turn came at the same moment, and it has been charged.
-	return q.limiter.counted(w.decision), nil
+	// Its turn has come, be it at the same moment, and it has been charged.
+	q.limiter.count(&w.decision, since(q.limiter))
+	return w.decision, nil
 }
 
 // leave takes w out of the queue and reports whether it was in it.
@@ -167,8 +171,8 @@ func (q *queue) serveLocked() {
 				w.decision = l.behind(w, now)
 			}
 		} else {
-			w.decision = l.decide(&w.keys, w.cost, now)
-			if w.decision.Allowed {
+			w.decision = Decision{}
+			if l.decide(&w.decision, &w.keys, w.cost, now); w.decision.Allowed {
 				w.queued = false
 				close(w.ready)
 				continue
@@ -213,10 +217,10 @@ func (l *Limiter) blocked(k *keys, refused map[bucketID]bool) int {
 
 // behind returns a refusal for w, who is not to be served: by its own buckets
 // or, if these would allow it, by the one whose turn w has to wait for.
-func (l *Limiter) behind(w *waiter, now time.Duration) Decision {
+func (l *Limiter) behind(w *waiter, now time.Duration) (d Decision) {
 	t := tally{limiter: l, cost: w.cost, since: now, dry: true}
 	t.chargeAll(0, l.enforced, &w.keys)
-	d := t.decision()
+	t.tell(&d)
 	if d.Allowed {
 		b := &l.limits[w.decision.policy]
 		d.Allowed, d.Policy, d.Limit, d.policy = false, b.Name, b.Burst, w.decision.policy

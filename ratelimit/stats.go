@@ -42,10 +42,7 @@ type PolicyStats struct {
 // Stats returns the counts. It looks at all buckets and is for people and
 // their dashboards, not for every request.
 func (l *Limiter) Stats() Stats {
-	s := Stats{Refused: l.refused.Load(), Waiting: int(l.queue.length.Load()), Waited: l.queue.waited.Load()}
-	for i := range l.allowed {
-		s.Allowed += l.allowed[i].Load()
-	}
+	s := Stats{Allowed: l.allowed.load(), Refused: l.refused.load(), Waiting: int(l.queue.length.Load()), Waited: l.queue.waited.Load()}
 	if m := l.remote; m != nil {
 		s.StoreFailed, s.StoreSkipped, s.StoreResting = m.failed.Load(), m.skipped.Load(), m.restUntil.Load() != 0
 	}
@@ -53,12 +50,15 @@ func (l *Limiter) Stats() Stats {
 	for i := range l.limits {
 		b := &l.limits[i]
 		p := PolicyStats{
-			Name: b.Name, Refused: b.refused.Load(),
+			Name: b.Name, Refused: b.refused.load(),
 			WouldRefuse: b.wouldRefuse.Load(), WouldRefuseSucceeded: b.wouldRefuseSucceeded.Load(),
 		}
 		if t := b.table; t != nil {
 			p.Keys, p.MaxKeys = t.active(b.ticks(now)), len(t.slots)
 			p.Evicted, p.Displaced = t.evicted.Load(), t.displaced.Load()
+		}
+		if l.single {
+			s.Refused = p.Refused
 		}
 		s.Policies = append(s.Policies, p)
 	}

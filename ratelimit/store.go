@@ -86,9 +86,8 @@ func newRemote(c Config) *remote {
 }
 
 // takeRemote decides on a request as the Store does.
-func (l *Limiter) takeRemote(r *http.Request, cost int64, now time.Time) Decision {
+func (l *Limiter) takeRemote(r *http.Request, cost int64, since time.Duration) Decision {
 	d := Decision{Allowed: true, limiter: l}
-	since := now.Sub(l.epoch)
 	if l.enforced > 0 {
 		var err error
 		if d, err = l.chargeRemote(0, l.enforced, r, cost, since); err != nil {
@@ -110,7 +109,7 @@ func (l *Limiter) withoutStore(r *http.Request, cost int64, since time.Duration,
 	if l.remote.mode == FailLocal {
 		var k keys
 		l.keysOf(r, &k)
-		d = l.decide(&k, cost, since)
+		l.decide(&d, &k, cost, since)
 	}
 	d.StoreErr = err
 	return d
