@@ -55,10 +55,10 @@ tidy:
 	$(call each,$(MODULES),$(GO) mod tidy -diff)
 
 vet:
-	@$(say) 'go vet: this system and windows and darwin'
+	@$(say) 'go vet: this system, and for what others import windows and darwin'
 	$(call each,$(TESTED),$(GO) vet ./...)
-	$(call each,$(TESTED),GOOS=windows $(GO) vet ./...)
-	$(call each,$(TESTED),GOOS=darwin $(GO) vet ./...)
+	$(call each,.,GOOS=windows $(GO) vet ./...)
+	$(call each,.,GOOS=darwin $(GO) vet ./...)
 
 fix:
 	@$(say) 'go fix -diff'
