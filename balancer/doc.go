@@ -14,6 +14,12 @@
 // only what this process has seen; of many processes with few calls each,
 // none sees enough of it.
 //
+// WeightedRoundRobin is the weighted_round_robin of gRPC: it deals calls out in
+// proportion to what servers could do by the load that they report. Take it
+// where servers differ in size and calls are many and alike, or where it is
+// what one knows. It evens out over seconds what is busy for minutes, and does
+// not see who is slow right now.
+//
 // Random is for those who want neither load nor order looked at: the cheapest
 // pick there is, with no state shared by callers.
 //

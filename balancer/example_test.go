@@ -84,6 +84,31 @@ func ExamplePeakEWMA() {
 	// 10.9.0.1:80
 }
 
+func ExampleWeightedRoundRobin() {
+	now := time.Now()
+	small, smallControl := endpoint.New(endpoint.Info{Addr: "10.0.0.1:80"}, now)
+	large, largeControl := endpoint.New(endpoint.Info{Addr: "10.0.0.2:80"}, now)
+	b := balancer.WeightedRoundRobin{}.New(balancer.Env{Seed: 1})
+	picker := b.Update([]*endpoint.Endpoint{small, large})
+
+	// The mesh takes the reports from responses. Both have as much to do, which
+	// keeps one three times as busy as the other.
+	for second := range 12 {
+		at := now.Add(time.Duration(second) * time.Second)
+		smallControl.Report(endpoint.LoadReport{RPS: 100, CPU: 0.6}, at)
+		b.(balancer.Observer).Observe(small, outcome.Result{At: at, Reported: true})
+		largeControl.Report(endpoint.LoadReport{RPS: 100, CPU: 0.2}, at)
+		b.(balancer.Observer).Observe(large, outcome.Result{At: at, Reported: true})
+	}
+	picks := map[string]int{}
+	for range 1000 {
+		picks[picker.Pick(balancer.Query{Now: now.Add(12 * time.Second)}).Addr()]++
+	}
+	fmt.Println(picks)
+	// Output:
+	// map[10.0.0.1:80:250 10.0.0.2:80:750]
+}
+
 func ExampleRendezvous() {
 	var eps []*endpoint.Endpoint
 	for _, addr := range []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"} {

@@ -43,6 +43,7 @@ func weights(ws ...uint32) func(int) uint32 { return func(i int) uint32 { return
 // policies are held to the contract of Picker.
 var policies = map[string]balancer.Policy{
 	"round robin":              balancer.RoundRobin{},
+	"weighted round robin":     balancer.WeightedRoundRobin{},
 	"random":                   balancer.Random{},
 	"least request":            balancer.LeastRequest{},
 	"peak EWMA":                balancer.PeakEWMA{},
