@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// LoadReportHeader is the response header that carries a LoadReport, in the
-// canonical form of net/http.
+// LoadReportHeader is the response header, or trailer, that carries a
+// LoadReport, in the canonical form of net/http.
 const LoadReportHeader = "Endpoint-Load-Metrics"
 
 // LoadReport is what a server says about its own load on a response. On the
@@ -29,10 +29,10 @@ type LoadReport struct {
 	// RPS and EPS are requests and errors per second over all callers.
 	RPS float64 `json:"rps,omitzero"`
 	EPS float64 `json:"eps,omitzero"`
-	// InFlight is how many requests the server works on, the one that the
-	// report travels with not among them, and Limit how many it works on at
-	// once before others wait. They travel as named_metrics.rif ("requests in
-	// flight") and named_metrics.lim.
+	// InFlight is how many requests are at the server, those that wait in line
+	// included and the one that the report travels with not, and Limit how many
+	// it works on at once before others wait. They travel as named_metrics.rif
+	// ("requests in flight") and named_metrics.lim.
 	InFlight float64 `json:"inFlight,omitzero"`
 	Limit    float64 `json:"limit,omitzero"`
 	// ServiceTime is how long a request takes at the server without waiting,

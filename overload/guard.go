@@ -101,6 +101,7 @@ func (g *Guard) Enter(ctx context.Context) (Ticket, error) {
 	}
 	if g.waiting.Load() == 0 {
 		if p, ok := g.places.take(); ok {
+			g.count()
 			return g.admit(ctx, p, now), nil
 		}
 	}
@@ -127,8 +128,8 @@ func ended(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// admit returns the ticket of a request that has been counted.
 func (g *Guard) admit(ctx context.Context, p place, now time.Time) Ticket {
-	g.count()
 	return Ticket{guard: g, ctx: ctx, place: p, start: now, held: true}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tulle-mesh/tulle/endpoint"
 )
@@ -20,21 +21,25 @@ type MetricsKey struct{}
 // copied.
 type Metrics struct {
 	mu     sync.Mutex
-	sent   bool
+	closed bool // nothing more is sent
 	report endpoint.LoadReport
 	// value is where the header is kept, so that it needs no slice of its own.
 	value [1]string
+	// sent is when, since the epoch of the meter.
+	sent time.Duration
 }
 
 // AddMetric adds a figure to the load report of the response to the request
-// that ctx is of. It must come before the header is sent, which the first byte
-// of the body does. A figure that was there is replaced.
+// that ctx is of. A figure that was there is replaced. What is to be in the
+// header has to come before that is sent, which the first byte of the body
+// does. What comes later is in the trailer, if there will be one, see
+// Guard.WriteTrailer.
 //
 // The name is one of the map named_metrics of ORCA, or begins with that of
 // another, "utilization." or "request_cost."; "application_utilization" and
 // "mem_utilization" have a place of their own. See endpoint.Metric for what
 // names and values may be. AddMetric reports whether the figure is taken: it
-// is not if there is no guard, the header is sent, there are 32 already, or
+// is not if there is no guard, the response has ended, there are 32 already, or
 // the name or the value is none.
 func AddMetric(ctx context.Context, name string, v float64) bool {
 	m, ok := ctx.Value(MetricsKey{}).(*Metrics)
@@ -65,7 +70,7 @@ func (m *Metrics) Add(name string, v float64) bool {
 	defer m.mu.Unlock()
 	r := &m.report
 	switch {
-	case m.sent:
+	case m.closed:
 		return false
 	case name == "application_utilization":
 		r.Application = v

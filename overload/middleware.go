@@ -34,7 +34,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The copy of the request is a part of the exchange, so both are one
 	// allocation.
 	x.request = *r.WithContext(x)
-	x.serve(h.next, w)
+	x.serve(h.next, w, r)
 	if r.MultipartForm == nil && x.request.MultipartForm != nil {
 		// net/http removes the files of the request it knows.
 		_ = x.request.MultipartForm.RemoveAll()
@@ -67,7 +67,9 @@ func (x *exchange) BeforeHeader(h http.Header, _ int) {
 	x.guard.WriteReport(h, &x.ticket, &x.metrics)
 }
 
-func (x *exchange) serve(next http.Handler, below http.ResponseWriter) {
+// serve has the request served. The handler may change it as it likes; as it
+// came it is r.
+func (x *exchange) serve(next http.Handler, below http.ResponseWriter, r *http.Request) {
 	w := x.writer.Wrap(below, x)
 	if !x.guard.Exempt(&x.request) {
 		var err error
@@ -85,6 +87,9 @@ func (x *exchange) serve(next http.Handler, below http.ResponseWriter) {
 	}()
 	next.ServeHTTP(w, &x.request)
 	x.writer.Finish()
+	if !x.writer.Hijacked() {
+		x.guard.WriteTrailer(x.writer.Header(), r, x.writer.Status(), &x.ticket, &x.metrics)
+	}
 	served = x.writer.Status() < http.StatusInternalServerError
 }
 

@@ -93,6 +93,7 @@ func (g *Guard) wait(ctx context.Context, now time.Time) (place, error) {
 	}
 	if ctx.Err() != nil {
 		if held {
+			g.inFlight.Add(-1)
 			g.release(w.place, false)
 		}
 		g.expired.Add(1)
@@ -145,6 +146,9 @@ func (g *Guard) handOver() {
 		if !ok {
 			return
 		}
+		// Counted here, not when it runs: on a busy server that is later, and
+		// load reports are not to miss it meanwhile.
+		g.count()
 		g.dismiss(w)
 		w.place = p
 		close(w.ready)

@@ -60,6 +60,7 @@ func TestReport(t *testing.T) {
 				http.Redirect(w, r, "/elsewhere", http.StatusFound)
 			},
 		} {
+			synctest.Wait()
 			before := g.Stats().InFlight
 			assert.InDelta(t, 6, before, 1, name)
 			r, rec := serve(t, g, h)
@@ -84,8 +85,10 @@ func TestReport(t *testing.T) {
 
 func TestNoReport(t *testing.T) {
 	rec := httptest.NewRecorder()
-	newGuard(t, overload.Policy{NoReport: true}).Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	newGuard(t, overload.Policy{NoReport: true}).Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		assert.True(t, overload.AddMetric(r.Context(), "x", 1))
+		w.WriteHeader(http.StatusOK)
+		assert.False(t, overload.AddMetric(r.Context(), "x", 1), "there will be no trailer")
 	})).ServeHTTP(rec, httptest.NewRequest("GET", "/", http.NoBody))
 	assert.Empty(t, rec.Header())
 }
@@ -151,6 +154,7 @@ func TestWhatIsNoServiceTime(t *testing.T) {
 
 func TestAddMetric(t *testing.T) {
 	g := newGuard(t, overload.Policy{})
+	var ended context.Context
 	r, _ := serve(t, g, func(w http.ResponseWriter, r *http.Request) {
 		for _, row := range []struct {
 			name string
@@ -182,8 +186,10 @@ func TestAddMetric(t *testing.T) {
 		defer cancel()
 		assert.True(t, overload.AddMetric(ctx, "derived", 1))
 		_, _ = io.WriteString(w, "x")
-		assert.False(t, overload.AddMetric(r.Context(), "late", 1), "the header is sent")
+		assert.True(t, overload.AddMetric(r.Context(), "late", 1), "there may be a trailer")
+		ended = r.Context()
 	})
+	assert.False(t, overload.AddMetric(ended, "late", 1), "the response has ended")
 	assert.Equal(t, []endpoint.Metric{
 		{Name: "named_metrics.queue", Value: 4}, {Name: "named_metrics.depth", Value: -1.5}, {Name: "named_metrics.zero"},
 		{Name: "utilization.disk", Value: .5}, {Name: "request_cost.rows", Value: 1e6}, {Name: "named_metrics.derived", Value: 1},

@@ -21,6 +21,7 @@ type Hook struct {
 	rc    io.ReadCloser
 	ender Ender
 	ended atomic.Bool
+	whole bool
 }
 
 // Follow makes resp.Body tell e of its end. A response that cannot have a
@@ -36,7 +37,7 @@ func (h *Hook) Follow(resp *http.Response, method string, e Ender) {
 		}
 	}
 	if resp.Body == nil || resp.Body == http.NoBody || empty(resp.StatusCode, method) {
-		h.end(nil)
+		h.end(nil, false)
 		return
 	}
 	resp.Body = h
@@ -57,12 +58,12 @@ func empty(status int, method string) bool {
 func (h *Hook) Read(p []byte) (int, error) {
 	n, err := h.rc.Read(p)
 	if err == io.EOF {
-		h.end(nil)
+		h.end(nil, true)
 	} else if err != nil {
 		if e, ok := h.ender.(Explainer); ok {
 			err = e.BodyError(err)
 		}
-		h.end(err)
+		h.end(err, false)
 	}
 	return n, err
 }
@@ -70,14 +71,19 @@ func (h *Hook) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (h *Hook) Close() error {
 	err := h.rc.Close()
-	h.end(nil)
+	h.end(nil, false)
 	return err
 }
 
-func (h *Hook) end(err error) {
+// Whole tells the Ender, in BodyEnd and after, whether the body was read to its
+// end. Only then have all trailers come, and is nobody about to add another.
+func (h *Hook) Whole() bool { return h.whole }
+
+func (h *Hook) end(err error, whole bool) {
 	// The load spares the usual second call, from Close after the end of the
 	// file, a locked instruction.
 	if !h.ended.Load() && h.ended.CompareAndSwap(false, true) {
+		h.whole = whole
 		h.ender.BodyEnd(err)
 	}
 }
@@ -91,6 +97,6 @@ func (d *duplex) Write(p []byte) (int, error) { return d.rc.(io.Writer).Write(p)
 
 func (d *duplex) Close() error {
 	err := d.rc.Close()
-	(*Hook)(d).end(nil)
+	(*Hook)(d).end(nil, false)
 	return err
 }

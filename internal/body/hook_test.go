@@ -21,14 +21,17 @@ var errBroken = errors.New("broken")
 
 // ends records how a body ended.
 type ends struct {
-	mu   sync.Mutex
-	errs []error
+	hook  body.Hook
+	mu    sync.Mutex
+	errs  []error
+	whole bool
 }
 
 func (e *ends) BodyEnd(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.errs = append(e.errs, err)
+	e.whole = e.hook.Whole()
 }
 
 // stream is a body that counts how often it is closed.
@@ -45,7 +48,7 @@ func (s *stream) Close() error {
 
 func follow(b io.ReadCloser, status int, method string) (*http.Response, *ends) {
 	resp, e := &http.Response{StatusCode: status, Body: b}, &ends{}
-	new(body.Hook).Follow(resp, method, e)
+	e.hook.Follow(resp, method, e)
 	return resp, e
 }
 
@@ -54,24 +57,26 @@ func TestABodyEndsOnce(t *testing.T) {
 		reader io.Reader
 		use    func(io.ReadCloser)
 		want   error
+		whole  bool
 	}{
-		"read to the end":           {strings.NewReader("body"), func(b io.ReadCloser) { _, _ = io.ReadAll(b) }, nil},
-		"end comes with the data":   {iotest.DataErrReader(strings.NewReader("body")), func(b io.ReadCloser) { _, _ = io.ReadAll(b) }, nil},
-		"read, then closed":         {strings.NewReader("body"), func(b io.ReadCloser) { _, _ = io.ReadAll(b); _ = b.Close() }, nil},
-		"closed unread":             {strings.NewReader("body"), func(b io.ReadCloser) { _ = b.Close() }, nil},
-		"closed half read":          {strings.NewReader("body"), func(b io.ReadCloser) { _, _ = b.Read(make([]byte, 2)); _ = b.Close() }, nil},
-		"closed twice":              {strings.NewReader("body"), func(b io.ReadCloser) { _ = b.Close(); _ = b.Close() }, nil},
-		"broken":                    {iotest.ErrReader(errBroken), func(b io.ReadCloser) { _, _ = b.Read(nil) }, errBroken},
-		"broken, then closed":       {iotest.ErrReader(errBroken), func(b io.ReadCloser) { _, _ = b.Read(nil); _ = b.Close() }, errBroken},
-		"broken in the middle":      {io.MultiReader(strings.NewReader("bo"), iotest.ErrReader(io.ErrUnexpectedEOF)), func(b io.ReadCloser) { _, _ = io.ReadAll(b) }, io.ErrUnexpectedEOF},
-		"read on after the end":     {strings.NewReader("body"), func(b io.ReadCloser) { _, _ = io.ReadAll(b); _, _ = b.Read(make([]byte, 1)) }, nil},
-		"broken after it was ended": {io.MultiReader(strings.NewReader(""), iotest.ErrReader(errBroken)), func(b io.ReadCloser) { _ = b.Close(); _, _ = b.Read(make([]byte, 1)) }, nil},
+		"read to the end":           {strings.NewReader("body"), func(b io.ReadCloser) { _, _ = io.ReadAll(b) }, nil, true},
+		"end comes with the data":   {iotest.DataErrReader(strings.NewReader("body")), func(b io.ReadCloser) { _, _ = io.ReadAll(b) }, nil, true},
+		"read, then closed":         {strings.NewReader("body"), func(b io.ReadCloser) { _, _ = io.ReadAll(b); _ = b.Close() }, nil, true},
+		"closed unread":             {strings.NewReader("body"), func(b io.ReadCloser) { _ = b.Close() }, nil, false},
+		"closed half read":          {strings.NewReader("body"), func(b io.ReadCloser) { _, _ = b.Read(make([]byte, 2)); _ = b.Close() }, nil, false},
+		"closed twice":              {strings.NewReader("body"), func(b io.ReadCloser) { _ = b.Close(); _ = b.Close() }, nil, false},
+		"broken":                    {iotest.ErrReader(errBroken), func(b io.ReadCloser) { _, _ = b.Read(nil) }, errBroken, false},
+		"broken, then closed":       {iotest.ErrReader(errBroken), func(b io.ReadCloser) { _, _ = b.Read(nil); _ = b.Close() }, errBroken, false},
+		"broken in the middle":      {io.MultiReader(strings.NewReader("bo"), iotest.ErrReader(io.ErrUnexpectedEOF)), func(b io.ReadCloser) { _, _ = io.ReadAll(b) }, io.ErrUnexpectedEOF, false},
+		"read on after the end":     {strings.NewReader("body"), func(b io.ReadCloser) { _, _ = io.ReadAll(b); _, _ = b.Read(make([]byte, 1)) }, nil, true},
+		"broken after it was ended": {io.MultiReader(strings.NewReader(""), iotest.ErrReader(errBroken)), func(b io.ReadCloser) { _ = b.Close(); _, _ = b.Read(make([]byte, 1)) }, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			resp, e := follow(io.NopCloser(c.reader), 200, http.MethodGet)
 			require.Empty(t, e.errs, "not before it is used")
 			c.use(resp.Body)
 			require.Equal(t, []error{c.want}, e.errs)
+			require.Equal(t, c.whole, e.whole)
 		})
 	}
 }
@@ -100,6 +105,7 @@ func TestResponsesWithoutBodyEndAtOnce(t *testing.T) {
 		resp, e := follow(c.body, c.status, c.method)
 		assert.Equal(t, []error{nil}, e.errs, name)
 		assert.Equal(t, c.body, resp.Body, "%s: the body stays itself", name)
+		assert.False(t, e.whole, "%s: nothing was read", name)
 	}
 }
 
