@@ -1,0 +1,113 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/outcome"
+)
+
+// Chooser is a way to choose servers. Besides the policies of package
+// balancer, see Balanced, it can be anything: what sends probes (see
+// Caller.Probe), or what knows everything (see Fleet).
+type Chooser interface {
+	// New returns what picks for a caller. It is called once for each caller
+	// of a run, before the first call of any.
+	New(*Caller) Picker
+}
+
+// Picker picks for one caller. It may be an Observer and an Updater too, and a
+// Counter. Its methods are called within the loop of the run, one at a time.
+type Picker interface {
+	// Pick returns a server, one of Caller.Usable, or -1 for none, which fails
+	// the call. draw is a random word.
+	Pick(now time.Time, draw uint64) int
+}
+
+// Observer is a Picker that learns from results.
+type Observer interface {
+	// Observe is called when the answer of a server has come, or can no
+	// longer come in time. If r.Reported, Caller.Endpoint(server).Load() is
+	// the report that came with it.
+	Observe(server int, r outcome.Result)
+}
+
+// Updater is a Picker that wants to know when Caller.Usable has changed.
+type Updater interface {
+	Update()
+}
+
+// Counter is a Picker that counts for what reason it picked.
+type Counter interface {
+	// Reasons adds to counts.
+	Reasons(counts map[string]uint64)
+}
+
+// Balanced chooses by a policy of package balancer, through the constructors
+// that the mesh uses.
+type Balanced struct {
+	Policy balancer.Policy
+	// Spread is how calls are divided; servers have zones, callers have none.
+	Spread balancer.Spread
+	// Ramp is for how long servers that were held grow into their share.
+	Ramp time.Duration
+}
+
+// New implements Chooser.
+func (b Balanced) New(c *Caller) Picker {
+	env := balancer.Env{Service: "simulated", Seed: c.rnd.Uint64()}
+	p := &balanced{
+		caller: c, ramp: b.Ramp, spreader: balancer.NewSpreader(b.Policy, b.Spread, env),
+		servers: make(map[*endpoint.Endpoint]int, len(c.endpoints)),
+	}
+	p.Update()
+	return p
+}
+
+type balanced struct {
+	caller   *Caller
+	spreader *balancer.Spreader
+	ramp     time.Duration
+	servers  map[*endpoint.Endpoint]int
+	picker   balancer.Picker
+	observer balancer.Observer
+}
+
+// Update implements Updater.
+func (b *balanced) Update() {
+	c := b.caller
+	members := make([]balancer.Member, 0, len(c.endpoints))
+	for n, e := range c.endpoints {
+		if e == nil {
+			continue
+		}
+		b.servers[e] = n
+		m := balancer.Member{Endpoint: e}
+		if c.returning[n] {
+			m.RampFor = b.ramp
+		}
+		members = append(members, m)
+	}
+	d := b.spreader.Update(members, c.fleet.Now())
+	b.picker, b.observer = d.Picker(), d.Observer()
+}
+
+// Pick implements Picker.
+func (b *balanced) Pick(now time.Time, draw uint64) int {
+	if b.picker == nil {
+		return -1
+	}
+	e := b.picker.Pick(balancer.Query{Now: now, Draw: draw, Attempt: 1})
+	if e == nil {
+		return -1
+	}
+	return b.servers[e]
+}
+
+// Observe implements Observer.
+func (b *balanced) Observe(server int, r outcome.Result) {
+	if b.observer != nil {
+		b.observer.Observe(b.caller.endpoints[server], r)
+	}
+}
