@@ -15,7 +15,6 @@ import (
 
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/breaker"
-	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/internal/body"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
@@ -325,22 +324,4 @@ func (a *attempt) settle(what uint32) {
 		}
 		a.call.end(d)
 	}
-}
-
-// report takes over the load report of a response, if it has a valid one and
-// comes from an endpoint whose word counts.
-func (a *attempt) report(resp *http.Response, now time.Time) bool {
-	values := resp.Header[endpoint.LoadReportHeader]
-	if len(values) == 0 || a.call.dest.external {
-		return false
-	}
-	r, err := endpoint.ParseLoadReport(values[0])
-	if err != nil {
-		return false
-	}
-	a.target.control.Report(r, now)
-	if a.leaving = r.Leaving; r.Leaving && !a.call.mirrored && a.feeds.leaving.announce(now) {
-		a.call.dest.service.look()
-	}
-	return true
 }

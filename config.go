@@ -65,6 +65,12 @@ type Service struct {
 	// External marks a service outside one's own organisation: nothing that
 	// the mesh knows is added to what is sent to it.
 	External bool
+	// KeepLoadReports leaves the load reports of the endpoints in the responses,
+	// in header and trailers. Otherwise they are for the mesh only, which takes
+	// them out: what passes a response on, such as a gateway, must not tell how
+	// busy the server behind it is as if that were itself. The reports of an
+	// External service are neither read nor taken out.
+	KeepLoadReports bool
 	// TraceContext sends the trace context, and the baggage with it, also to
 	// an External service. Others get it in any case, see WithPropagator.
 	TraceContext bool

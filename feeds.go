@@ -41,6 +41,8 @@ type notes struct {
 	// would counts attempts at the endpoint while it failed a probe that is
 	// only observed, succeeded those of them that did not fail.
 	would, succeeded atomic.Uint64
+	// refused are load reports that were not believed.
+	refused refusals
 }
 
 // A trial that says nothing puts the next one off, for longer each time: who

@@ -285,6 +285,7 @@ var proofs = [...]struct{ field, proof string }{
 	{"tulle.Service.Connection", ".:TestConnectionLimits"},
 	{"tulle.Service.External", ".:TestHintsTravelInsideOnly"},
 	{"tulle.Service.Hosts", ".:TestHostsOfAService"},
+	{"tulle.Service.KeepLoadReports", ".:TestLoadReportsAreTakenOut"},
 	{"tulle.Service.Key", ".:TestPoliciesGetTheHashOfTheKey"},
 	{"tulle.Service.MaxWait", ".:TestWaitingInVainTellsTheFirstCause"},
 	{"tulle.Service.Name", ".:TestHostsOfAService"},

@@ -20,7 +20,7 @@ func (a *attempt) judge(resp *http.Response, err error) {
 	}
 	r.Outcome, a.class = a.out, a.out.Class
 	r.TraceID = c.mesh.recorder.TraceID(a.req.Context())
-	r.Reported = resp != nil && a.report(resp, now)
+	r.Reported = resp != nil && a.reported(now)
 	if !c.mirrored {
 		if a.out.Class != outcome.Neutral {
 			a.target.control.Count(a.out.Class.Failed())
@@ -44,18 +44,19 @@ func (a *attempt) judge(resp *http.Response, err error) {
 	}
 }
 
-// judgeEnd accounts for what the end of the body has changed, if anything.
+// judgeEnd accounts for what the end of the body has changed, if anything: the
+// judgement, or the load report.
 func (a *attempt) judgeEnd() {
-	end := a.call.dest.judgeEnd
-	if end == nil || a.call.mirrored {
-		return
+	late := a.out
+	if end := a.call.dest.judgeEnd; end != nil && !a.call.mirrored {
+		late = end.ClassifyEnd(a.out, a.resp, a.bodyErr)
 	}
-	late := end.ClassifyEnd(a.out, a.resp, a.bodyErr)
-	if late == a.out && !a.undecided {
+	reported := a.reportedAtEnd()
+	if a.call.mirrored || late == a.out && !a.undecided && !reported {
 		return
 	}
 	now := time.Now()
-	r := outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Late: true, Was: a.out.Class}
+	r := outcome.Result{Outcome: late, At: now, Latency: now.Sub(a.start), Reported: reported, Late: true, Was: a.out.Class}
 	r.TraceID = a.call.mesh.recorder.TraceID(a.req.Context())
 	if late != a.out {
 		if late.Class.Failed() && !a.out.Class.Failed() {
@@ -63,12 +64,13 @@ func (a *attempt) judgeEnd() {
 		}
 		a.class = late.Class
 		a.span.Late(late.Class, a.bodyErr)
-		if a.observer != nil {
-			a.observer.Observe(a.target.Endpoint, r)
-		}
 	}
-	if a.out.Class.Failed() {
-		// One failure that turned into another is still one.
+	if a.observer != nil && (late != a.out || reported) {
+		a.observer.Observe(a.target.Endpoint, r)
+	}
+	if a.out.Class.Failed() || late == a.out && !a.undecided {
+		// One failure that turned into another is still one, and a load report
+		// is not for those who judge.
 		return
 	}
 	// A trial that has waited for its end is judged once.

@@ -76,7 +76,8 @@ func WithMiddleware(mw ...Middleware) Option {
 
 // WithAttemptMiddleware puts middleware around each attempt, the first
 // outermost: it sees the request as it goes to one endpoint, whose transport
-// is what it wraps. It is called once for each endpoint, not for each attempt.
+// is what it wraps, and the response as it comes from there, with the load
+// report. It is called once for each endpoint, not for each attempt.
 func WithAttemptMiddleware(mw ...Middleware) Option {
 	return optionFunc(func(o *options) { o.perAttempt = append(o.perAttempt, mw...) })
 }

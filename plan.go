@@ -94,6 +94,8 @@ type destination struct {
 	key       *match.Key
 	maxWait   time.Duration
 	external  bool
+	// keepReports says that load reports stay in responses.
+	keepReports bool
 	// propagate says that attempts take the trace context with them.
 	propagate bool
 	// host and port are what metrics call the service.
@@ -249,7 +251,7 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 	d := &destination{
 		service: s, subset: p.drafts[c.Name][subset], policies: policies,
 		judge: c.classifier(), key: c.Key, maxWait: c.MaxWait, external: c.External,
-		propagate: !c.External || c.TraceContext,
+		keepReports: c.KeepLoadReports, propagate: !c.External || c.TraceContext,
 	}
 	d.host, d.port = c.address()
 	d.judgeEnd, _ = d.judge.(outcome.EndClassifier)

@@ -66,6 +66,8 @@ type ServiceState struct {
 	TLS        bool     `json:"tls,omitempty"`
 	ServerName string   `json:"serverName,omitempty"`
 	External   bool     `json:"external,omitempty"`
+	// KeepLoadReports says that load reports stay in responses.
+	KeepLoadReports bool `json:"keepLoadReports,omitempty"`
 	// TraceContext says that trace context goes to an External service.
 	TraceContext bool       `json:"traceContext,omitempty"`
 	Balancer     string     `json:"balancer"`
@@ -148,6 +150,8 @@ type EndpointState struct {
 	Failed    uint64      `json:"failed"`
 	// Load is the last load report, nil if there was none.
 	Load *endpoint.Load `json:"load,omitempty"`
+	// RefusedReports are those that were not believed, nil without any.
+	RefusedReports *RefusedReports `json:"refusedReports,omitempty"`
 	// Outliers, Breaker and Probe are what judges the endpoint, nil without
 	// the policy.
 	Outliers *OutlierState      `json:"outliers,omitempty"`
@@ -253,7 +257,7 @@ func (m *Mesh) State() State {
 func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	out := ServiceState{
 		Name: s.name, Hosts: slices.Clone(c.hosts()), Protocol: c.Protocol, TLS: c.TLS != nil,
-		External: c.External, TraceContext: c.TraceContext,
+		External: c.External, KeepLoadReports: c.KeepLoadReports, TraceContext: c.TraceContext,
 		Connection: c.Connection.withDefaults(), MaxWait: c.MaxWait,
 		Spread:   c.Spread.Effective(),
 		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()), Key: clonePtr(c.Key),
@@ -344,6 +348,7 @@ func (t *target) state(now time.Time) EndpointState {
 		InFlight: t.InFlight(), Started: counts.Started, OK: counts.OK, Failed: counts.Failed, Load: t.Load(),
 	}
 	f := t.feeds.Load()
+	s.RefusedReports = f.notes.refused.state()
 	for _, h := range avail.Holds() {
 		_, reason, since := avail.Held(h)
 		s.Holds = append(s.Holds, HoldState{Hold: h, Reason: reason, Since: since, Due: f.due(h, now)})

@@ -120,6 +120,7 @@ func (s *inbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.next.ServeHTTP(rw, &v.request)
 	}
 	v.writer.Finish()
+	v.trailer(r)
 	v.finished = true
 }
 
@@ -218,6 +219,19 @@ func (v *visit) BeforeHeader(h http.Header, status int) {
 	if v.guard != nil && v.guard.cors != nil {
 		v.guard.cors.setFields(h, v.origin, v.preflight)
 	}
+}
+
+// trailer tells callers anew of the load of this process, if BeforeHeader has
+// done so long ago. It comes after the handler, to whom r came as it is here.
+func (v *visit) trailer(r *http.Request) {
+	g := v.guards.overload
+	if g == nil || v.writer.Hijacked() {
+		return
+	}
+	if v.mesh.leaving.Load() {
+		g.SetLeaving(true)
+	}
+	g.WriteTrailer(v.writer.Header(), r, v.writer.Status(), &v.ticket, v.figures())
 }
 
 // pass takes the request through the stages. Each comes after all that is

@@ -16,7 +16,8 @@ type Outcome struct {
 // Result is an Outcome with its measurements. An attempt has one when its
 // response headers came or can no longer come; a second one, marked Late,
 // follows only where the end of the body or its trailers changed the
-// judgement.
+// judgement, or the trailers brought another load report. In the latter case
+// alone Was is the Class, and there is nothing to take back.
 type Result struct {
 	Outcome
 	// At is when the result was taken.
@@ -26,8 +27,8 @@ type Result struct {
 	// Cut is true when the attempt was cut off before headers came. Latency
 	// is then a lower bound, never a sample.
 	Cut bool
-	// Reported is true when the response carried a load report, which the
-	// endpoint holds by now.
+	// Reported is true when the response carried a load report, in its header
+	// or, of a Late result, in its trailers. The endpoint holds it by now.
 	Reported bool
 	// Late marks the second result of an attempt. Was is then the class of the
 	// first, which those who counted that have to take back.

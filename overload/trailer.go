@@ -29,13 +29,14 @@ const trailer = http.TrailerPrefix + endpoint.LoadReportHeader
 // Content-Length was set; not to HEAD and CONNECT, nor with 204 and 304. The
 // handler has to be served by a Server of net/http.
 //
-// "TE: trailers" is not asked for. RFC 9110 has it say that the client will not
-// have trailers lost on the way, and wants it respected for fields that are
-// needed; a report is not, and without a trailer there was still the header.
-// Every recipient of chunks has to read past trailers (RFC 9112, 7.1.2). Nor is
-// the field announced, though a sender should (RFC 9110, 6.6.2): whether a
-// response will be a long one is not known when its header is sent, and to
-// announce it always would turn every short answer into chunks.
+// "TE: trailers" is not asked for. It says that nobody on the way discards
+// trailers (RFC 9110, 10.1.4), which a server needs to know of fields that must
+// arrive; a report need not, for there was the header. Whoever reads chunks has
+// to read past trailers anyway (RFC 9112, 7.1.2), and a client would have to
+// pay with a header of its own for every request. Nor is the field announced,
+// though a sender should (RFC 9110, 6.6.2): that a response will be a long one
+// is not known when its header is sent, and to announce it each time would make
+// chunks of every short answer.
 func (g *Guard) WriteTrailer(h http.Header, r *http.Request, status int, t *Ticket, m *Metrics) {
 	if m == nil {
 		return
