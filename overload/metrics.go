@@ -21,13 +21,15 @@ type MetricsKey struct{}
 // copied.
 type Metrics struct {
 	mu     sync.Mutex
-	closed bool // nothing more is sent
 	report endpoint.LoadReport
 	// value is where the header is kept, so that it needs no slice of its own.
 	value [1]string
-	// sent is when, since the epoch of the meter.
+	// sent is when, since the epoch of the meter, or noMore.
 	sent time.Duration
 }
+
+// noMore says that nothing that is added would still be sent.
+const noMore time.Duration = -1
 
 // AddMetric adds a figure to the load report of the response to the request
 // that ctx is of. A figure that was there is replaced. What is to be in the
@@ -70,7 +72,7 @@ func (m *Metrics) Add(name string, v float64) bool {
 	defer m.mu.Unlock()
 	r := &m.report
 	switch {
-	case m.closed:
+	case m.sent == noMore:
 		return false
 	case name == "application_utilization":
 		r.Application = v

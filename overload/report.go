@@ -38,7 +38,7 @@ func (g *Guard) WriteReport(h http.Header, t *Ticket, m *Metrics) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if g.policy.NoReport {
-		m.closed = true
+		m.sent = noMore
 		return
 	}
 	if announced := h["Trailer"]; announced != nil {

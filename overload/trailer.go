@@ -43,12 +43,13 @@ func (g *Guard) WriteTrailer(h http.Header, r *http.Request, status int, t *Tick
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed = true
+	sent := m.sent
+	m.sent = noMore
 	if m.value[0] == "" {
 		return
 	}
 	delete(h, trailer)
-	if time.Since(g.meter.epoch)-m.sent < staleAfter || !takesTrailers(r, status, h) {
+	if time.Since(g.meter.epoch)-sent < staleAfter || !takesTrailers(r, status, h) {
 		return
 	}
 	if text := g.text(t, m); text != "" {
