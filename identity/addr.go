@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"strings"
 )
@@ -11,7 +12,13 @@ import (
 // reports false when there is no IP address, as with unix sockets. It does not
 // allocate.
 func PeerAddr(remoteAddr string) (netip.Addr, bool) {
-	if addr, ok := peer4(remoteAddr); ok {
+	addr, ok := netip.Addr{}, false
+	if strings.HasPrefix(remoteAddr, "[") {
+		addr, ok = peer6(remoteAddr)
+	} else {
+		addr, ok = peer4(remoteAddr)
+	}
+	if ok {
 		return addr, true
 	}
 	host, port := remoteAddr, ""
@@ -72,3 +79,77 @@ func peer4(s string) (addr netip.Addr, ok bool) {
 	}
 	return netip.AddrFrom4(parts), true
 }
+
+// peer6 reads an IPv6 address in brackets, with a port or without, in one pass.
+// What it does not know, such as a zone, may be an address all the same.
+func peer6(s string) (addr netip.Addr, ok bool) {
+	// Groups are shifted in from the right. At "::" those before it are put
+	// aside.
+	var now, head uint128
+	n, before, i := 0, -1, 1
+	if len(s) > 2 && s[1] == ':' && s[2] == ':' {
+		before, i = 0, 3
+	}
+	for {
+		start, group := i, uint64(0)
+		for ; i < len(s); i++ {
+			d := int(s[i]) - '0'
+			if uint(d) >= uint(len(hexDigits)) || hexDigits[d] > 15 {
+				break
+			}
+			group = group<<4 | uint64(hexDigits[d])
+		}
+		if i == len(s) || i-start > 4 {
+			return addr, false
+		}
+		if i > start {
+			now, n = now.shift(group), n+1
+		} else if s[i] != ']' || before != n {
+			return addr, false // only "::" may be without a group behind it
+		}
+		if s[i] == ']' {
+			break
+		}
+		if s[i] != ':' || n > 7 {
+			return addr, false
+		}
+		if i++; i < len(s) && s[i] == ':' && before < 0 {
+			head, before, now, i = now, n, uint128{}, i+1
+		}
+	}
+	switch {
+	case before < 0 && n != 8, before >= 0 && n > 7:
+		return addr, false
+	case before >= 4:
+		now.hi |= head.hi<<(16*(8-before)) | head.lo>>(16*(before-4))
+		now.lo |= head.lo << (16 * (8 - before))
+	case before >= 0:
+		now.hi |= head.lo << (16 * (4 - before))
+	}
+	if i++; i < len(s) && s[i] != ':' {
+		return addr, false
+	}
+	for i++; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return addr, false
+		}
+	}
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], now.hi)
+	binary.BigEndian.PutUint64(b[8:], now.lo)
+	if now.hi == 0 && now.lo>>32 == 0xffff {
+		return netip.AddrFrom4([4]byte(b[12:])), true
+	}
+	return netip.AddrFrom16(b), true
+}
+
+type uint128 struct{ hi, lo uint64 }
+
+// shift appends a group of 16 bits.
+func (u uint128) shift(group uint64) uint128 {
+	return uint128{u.hi<<16 | u.lo>>48, u.lo<<16 | group}
+}
+
+// hexDigits has the value of each digit from '0' to 'f', "." for what is none.
+const hexDigits = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09......." + "\x0a\x0b\x0c\x0d\x0e\x0f" +
+	".........................." + "\x0a\x0b\x0c\x0d\x0e\x0f"

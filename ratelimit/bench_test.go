@@ -101,3 +101,16 @@ func BenchmarkKeys(b *testing.B) {
 		l.Take(r, 1, time.Now())
 	}
 }
+
+// BenchmarkStats counts the keys of tables of several sizes.
+func BenchmarkStats(b *testing.B) {
+	for _, keys := range []int{1 << 12, 1 << 16, 1 << 20} {
+		b.Run(strconv.Itoa(keys), func(b *testing.B) {
+			l := limiter(b, ratelimit.Policy{Requests: 1, Key: ratelimit.Key{Source: true}, MaxKeys: keys})
+			b.ReportAllocs()
+			for b.Loop() {
+				l.Stats()
+			}
+		})
+	}
+}

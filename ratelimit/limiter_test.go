@@ -166,6 +166,29 @@ func TestNewKeysAtOnce(t *testing.T) {
 	}
 }
 
+// The number of keys is exact up to a bound, and beyond it near the truth,
+// however few of the buckets are looked at.
+func TestKeysInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			room, active int
+			within       float64
+		}{{4096, 100, 0}, {1 << 16, 1000, 0}, {1 << 20, 20_000, .15}, {1<<20 + 16*1000, 0, 0}} {
+			l := limiter(t, ratelimit.Policy{Requests: 1, Period: time.Minute, Key: ratelimit.Key{Source: true}, MaxKeys: c.room})
+			r := &http.Request{}
+			for i := range c.active {
+				r.RemoteAddr = network(uint64(i)).String()
+				require.True(t, l.Take(r, 1, time.Now()).Allowed)
+			}
+			s := l.Stats().Policies[0]
+			assert.Equal(t, c.room, s.MaxKeys)
+			assert.InDelta(t, c.active, s.Keys, c.within*float64(c.active), "of %d", c.room)
+			time.Sleep(time.Minute)
+			assert.Zero(t, l.Stats().Policies[0].Keys, "all have their burst back")
+		}
+	})
+}
+
 func TestObserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := limiter(t,
