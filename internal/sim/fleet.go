@@ -311,6 +311,9 @@ func (f *Fleet) SetLoad(load float64) { f.rate = load * f.scenario.capacity() / 
 // end stops what is still under way at the servers, for callers no longer
 // wait, and says what does not add up.
 func (f *Fleet) end() error {
+	if t := &f.tally; t.ends != t.out.All {
+		return fmt.Errorf("%d calls have ended %d times", t.out.All, t.ends)
+	}
 	for n, s := range f.servers {
 		if s.state != gone {
 			f.Crash(n)

@@ -60,6 +60,7 @@ type tally struct {
 	from, to  int64
 	servers   int
 	latencies []int64
+	ends      int
 	out       Result
 	answers   [2]int // without a report, with one
 	samples   int
@@ -94,6 +95,7 @@ func (t *tally) called(at int64, n int) {
 
 // ended counts the end of a call that began at start.
 func (t *tally) ended(start, latency int64, failed, late bool) {
+	t.ends++
 	if failed {
 		t.second(start).Failed++
 	}

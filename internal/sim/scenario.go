@@ -47,8 +47,8 @@ type Scenario struct {
 	// negative not at all. Measure is for how long they are then counted; zero
 	// means 10 s.
 	Warm, Measure time.Duration
-	// Step is the unit of time: everything happens at a multiple of it. Zero
-	// means 10 µs.
+	// Step is the unit of time: everything happens at a multiple of it, the
+	// nearest. Zero means a 200th of the mean work.
 	Step time.Duration
 }
 
@@ -100,7 +100,7 @@ func (s Scenario) fleet() *Fleet {
 		return int64(max(0, d))
 	}
 	f := &Fleet{
-		scenario: s, base: time.Now(), step: max(1, or(s.Step, 10*time.Microsecond)),
+		scenario: s, base: time.Now(), step: max(1, or(s.Step, time.Duration(s.Work.mean()/200))),
 		work: s.Work, timeout: or(s.Timeout, time.Second), cancels: !s.Abandon,
 		loss: s.Loss, staleness: int64(s.Staleness), outcomes: judged(),
 		wake: make(chan struct{}, 1), alarm: time.NewTimer(time.Hour),

@@ -24,10 +24,11 @@ type Server struct {
 	Speed  float64
 	Spells Spells
 	WarmUp WarmUp
-	// Guard is the policy of its overload.Guard. The zero Policy stands for
-	// one that only looks on, with Workers as its limit: every request is let
-	// in at once. A pointer makes it what a server has by itself: the guard
-	// enforces, and the queue is the guard's as far as it holds requests back.
+	// Guard is the policy of its overload.Guard. Nil is one that only looks on,
+	// with Workers as its limit: requests are let in at once, and what they
+	// wait for a worker counts as the time that they take, as it does at a
+	// server that starts a goroutine for each. One that enforces the limit of
+	// Workers has the queue to itself and knows the time without it.
 	Guard *overload.Policy
 	// Reports is what it says of its load.
 	Reports Reports
