@@ -1,9 +1,6 @@
 package tulle
 
 import (
-	"errors"
-	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -22,8 +19,9 @@ type guards struct {
 	// strip are names of fields that only some may send, claimed those that
 	// authentication sets and nobody may; see fold.
 	strip, claimed []string
-	// paths says that rules depend on paths.
+	// paths and hosts say that rules depend on them.
 	paths    bool
+	hosts    bool
 	inFlight *breaker.Limiter // nil without
 	overload *overload.Guard  // nil without
 	base     *guard
@@ -39,7 +37,10 @@ type rule struct {
 }
 
 // matcher is a match.Request whose host can be judged apart from the rest.
-type matcher struct{ host, rest *match.Matcher }
+type matcher struct {
+	host, rest *match.Matcher
+	hosts      []match.Host
+}
 
 // guard is a Guard made ready, after inheritance.
 type guard struct {
@@ -114,16 +115,13 @@ func (m *Mesh) newGuards(c Inbound, was *guards) (_ *guards, err error) {
 	for _, r := range c.Rules {
 		next := &rule{name: r.Name}
 		for _, cond := range r.Match {
-			rest, err := match.Compile(cond)
+			made, err := newMatcher(cond)
 			if err != nil {
 				return g, err
 			}
-			host, err := match.Compile(match.Request{Hosts: cond.Hosts})
-			if err != nil {
-				return g, err
-			}
-			next.matchers = append(next.matchers, matcher{host, rest})
+			next.matchers = append(next.matchers, made)
 			g.paths = g.paths || cond.Path != match.Path{}
+			g.hosts = g.hosts || len(cond.Hosts) > 0
 		}
 		if next.guard, err = m.newGuard(r.Guard, c.Guard, r.Name, g.workers, was.workers); err != nil {
 			return g, err
@@ -203,41 +201,4 @@ func (g *guards) retire(kept *guards) {
 			_ = c.Close()
 		}
 	}
-}
-
-// of returns the guard of a request. Handlers may read a path that is not in
-// its plainest form in another way than rules do. Where that would make a
-// difference to the guard, so that one part could be asked for under the guard
-// of another, the request is malformed.
-func (g *guards) of(r *http.Request) (*guard, error) {
-	if !g.paths || r.URL == nil {
-		return g.at("", r), nil
-	}
-	path := match.CanonicalPath(r.URL)
-	found := g.at(path, r)
-	if path == r.URL.Path || r.URL.Path == "" {
-		return found, nil
-	}
-	decoded := match.CanonicalPath(&url.URL{Path: r.URL.Path})
-	if g.at(r.URL.Path, r) != found || g.at(decoded, r) != found {
-		return nil, &Error{Reason: outcome.BadRequest, Err: errReadings}
-	}
-	return found, nil
-}
-
-var errReadings = errors.New("the path has several readings, under different rules")
-
-// at returns the guard of a request as if it had the path.
-func (g *guards) at(path string, r *http.Request) *guard {
-	for _, rule := range g.rules {
-		if len(rule.matchers) == 0 {
-			return rule.guard
-		}
-		for _, m := range rule.matchers {
-			if m.host.Matches(r) && m.rest.MatchesPath(path, r) {
-				return rule.guard
-			}
-		}
-	}
-	return g.base
 }

@@ -58,10 +58,14 @@ type Rule struct {
 	Name string
 	// Match lists requests that the rule is for, any of them. Empty means
 	// every request. Principals are those of certificates: no token has been
-	// looked at yet. A preflight of CORS has the method OPTIONS. A path that
-	// is under one rule as it was sent and under another when dot segments,
-	// repeated and encoded slashes are resolved is refused with 400: who knows
-	// which of them the handler takes it for.
+	// looked at yet. A preflight of CORS has the method OPTIONS. GET stands for
+	// HEAD as well, as it does for http.ServeMux. A path that is under one rule
+	// as it was sent and under another when dot segments, repeated slashes and
+	// escapes are resolved is refused with 400: who knows which of them the
+	// handler takes it for. So is a host that is under one rule as it was sent
+	// and under another in lower case and without a dot at its end, and, if
+	// there are rules by host, one that is none. A port in Hosts is the one
+	// that the caller writes.
 	Match []match.Request
 	// Guard applies to them.
 	Guard Guard

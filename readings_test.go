@@ -1,0 +1,133 @@
+package tulle_test
+
+import (
+	"cmp"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/match"
+)
+
+// underRule wraps a handler by that of a mesh with one rule, which either opens
+// what it matches, in a server that wants a token otherwise, or wants one for
+// what it matches, in a server that is open.
+func underRule(t testing.TB, opens bool, next http.Handler, matches ...match.Request) http.Handler {
+	t.Helper()
+	closed := tulle.Guard{Authn: tokens()}
+	rule := tulle.Rule{Name: "some", Match: matches, Guard: closed}
+	in := tulle.Inbound{Rules: []tulle.Rule{rule}}
+	if opens {
+		in.Guard, in.Rules[0].Guard = closed, tulle.Guard{Anonymous: &tulle.Anonymous{}}
+	}
+	return inbound(t, in).Handler(next)
+}
+
+// toHost sets what a client may write into the field Host.
+func toHost(host string) visitor { return func(r *http.Request) { r.Host, r.URL.Host = host, "" } }
+
+// Whatever a client makes of the name of a host, what http.ServeMux takes for
+// one that a rule guards is not handled without a token, nor is anything but
+// that with one for a host that is open. Without the rule the handler is
+// reached.
+func TestRulesByHostHoldWhateverTheHandlerTakesItFor(t *testing.T) {
+	hosts := []string{
+		"admin.test", "ADMIN.test", "admin.test.", "admin.test:80", "admin.test:", "admin.test:abc", "admin.test:99999", "admin.test:0",
+		"[admin.test]:80", "[admin.test]:", "[admin.test]", "admin.test:80:80", "admin.test..", "user@admin.test", "x.admin.test", "",
+		"other.test", "[::1]:80", "[::1%25admin.test]:80",
+	}
+	secrets := 0
+	for _, opens := range []bool{false, true} {
+		mux := http.NewServeMux()
+		closed, open := "admin.test/", "/"
+		if opens {
+			closed, open = open, closed
+		}
+		mux.HandleFunc(closed, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+		mux.HandleFunc(open, func(http.ResponseWriter, *http.Request) {})
+		h := underRule(t, opens, mux, match.Request{Hosts: []string{"admin.test"}})
+		for _, host := range hosts {
+			status := visit(h, "GET /", "", toHost(host)).Code
+			assert.NotEqual(t, http.StatusTeapot, status, "opens %v: %q", opens, host)
+			if visit(mux, "GET /", "", toHost(host)).Code == http.StatusTeapot {
+				secrets++
+			}
+			if host == "admin.test" || host == "admin.test:80" || host == "other.test" || host == "" || host == "[::1]:80" {
+				assert.NotEqual(t, http.StatusBadRequest, status, "%q is plain", host)
+			}
+		}
+	}
+	require.Greater(t, secrets, 15, "of the hosts that the handler alone gives away")
+}
+
+// A rule for GET is one for HEAD, as routers have it, unless one before it is
+// for that.
+func TestRulesForGETAreForHEAD(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	get := match.Request{Methods: []string{"GET"}}
+	h := underRule(t, false, mux, get)
+	assert.Equal(t, 401, visit(h, "GET /", "").Code)
+	assert.Equal(t, 401, visit(h, "HEAD /", "").Code)
+	assert.Equal(t, http.StatusTeapot, visit(mux, "HEAD /", "").Code, "the handler alone")
+	assert.Equal(t, http.StatusTeapot, visit(underRule(t, true, mux, get), "HEAD /", "").Code)
+
+	m := inbound(t, tulle.Inbound{Guard: tulle.Guard{Authn: tokens()}, Rules: []tulle.Rule{
+		{Name: "head", Match: []match.Request{{Methods: []string{"HEAD"}}}, Guard: tulle.Guard{Anonymous: &tulle.Anonymous{}}},
+		{Name: "get", Match: []match.Request{get}},
+	}})
+	assert.Equal(t, http.StatusTeapot, visit(m.Handler(mux), "HEAD /", "").Code)
+	assert.Equal(t, 401, visit(m.Handler(mux), "GET /", "").Code)
+}
+
+// Routers that go by the path as it was sent, as chi and echo do, do not take
+// what is encoded without need for what a rule takes it for. What clients do
+// encode makes no difference.
+func TestRulesByPathHoldForRoutersOfRawPaths(t *testing.T) {
+	for _, opens := range []bool{false, true} {
+		router := rawRouter(opens)
+		h := underRule(t, opens, router, match.Request{Path: match.Path{Prefix: "/some"}})
+		for path, plain := range map[string]bool{
+			"/some": true, "/some/": true, "/some/@me": true, "/some/%40me": true, "/some/a%2fb": true, "/some/a%20b": true,
+			"/some/caf%c3%a9": true, "/some/%2e": true, "/some/%61": true,
+			"/%73ome": false, "/som%65/x": false, "/some%2fx": false, "/other/%2e%2e/some": false, "/some/%2e%2e/other": false,
+			"//some": false, "/some/..%2fother": false, "/%2573ome": true,
+		} {
+			got := visit(h, "GET "+path, "").Code
+			assert.NotEqual(t, http.StatusTeapot, got, "opens %v: %s", opens, path)
+			if plain {
+				assert.NotEqual(t, 400, got, "opens %v: %s", opens, path)
+			}
+		}
+		require.Equal(t, http.StatusTeapot, visit(router, "GET "+map[bool]string{true: "/%73ome", false: "/some"}[opens], "").Code)
+	}
+}
+
+// rawRouter hands out what is below /some, or all but that.
+func rawRouter(except bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := cmp.Or(r.URL.RawPath, r.URL.Path)
+		if some := path == "/some" || strings.HasPrefix(path, "/some/"); some != except {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	})
+}
+
+// A server hands all of these on to its handler.
+func TestRulesByHostOverTheNetwork(t *testing.T) {
+	inBubble(t, func(w *world) {
+		mux := http.NewServeMux()
+		mux.HandleFunc("admin.test/", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusTeapot) })
+		w.net.Serve(w.T, "10.0.0.1:80", mux)
+		w.net.Serve(w.T, "10.0.0.2:80", underRule(w.T, false, mux, match.Request{Hosts: []string{"admin.test"}}))
+		for host, status := range map[string]int{"admin.test": 401, "admin.test:x": 400, "[admin.test]:": 400} {
+			request := "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
+			assert.Equal(t, http.StatusTeapot, sendRaw(w, w, "10.0.0.1:80", request).StatusCode, host)
+			assert.Equal(t, status, sendRaw(w, w, "10.0.0.2:80", request).StatusCode, host)
+		}
+	})
+}
