@@ -239,13 +239,17 @@ func judgeHost(list []match.Host, f *facts) verdict {
 	if !f.hostSure {
 		return doubt
 	}
+	found := yes
+	if !f.hostPlain {
+		found = doubt
+	}
 	for i := range list {
 		if h := &list[i]; !h.Wildcard {
 			if f.host == h.Name {
-				return yes
+				return found
 			}
 		} else if lead, ok := strings.CutSuffix(f.host, h.Name); ok && len(lead) > 1 && lead[len(lead)-1] == '.' {
-			return yes
+			return found
 		}
 	}
 	return no

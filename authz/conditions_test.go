@@ -114,8 +114,13 @@ func TestHosts(t *testing.T) {
 		want      answers
 	}{
 		{authz.Operation{Hosts: []string{"admin.example"}}, "admin.example", holds},
-		{authz.Operation{Hosts: []string{"Admin.Example."}}, "aDMIN.eXAMPLE", holds},
-		{authz.Operation{Hosts: []string{"admin.example"}}, "ADMIN.example.:8443", holds},
+		{authz.Operation{Hosts: []string{"Admin.Example."}}, "admin.example", holds},
+		{authz.Operation{Hosts: []string{"admin.example"}}, "aDMIN.eXAMPLE", inDoubt},
+		{authz.Operation{Hosts: []string{"admin.example"}}, "admin.example.:8443", inDoubt},
+		{authz.Operation{Hosts: []string{"admin.example"}}, "ADMINS.example.:8443", fails},
+		{authz.Operation{Hosts: []string{"admin.example"}}, "[admin.example]:80", inDoubt},
+		{authz.Operation{Hosts: []string{"admin.example"}}, "admin.example:http", inDoubt},
+		{authz.Operation{Hosts: []string{"admin.example"}}, "admin.example:", holds},
 		{authz.Operation{Hosts: []string{"admin.example"}}, "admin.example:1", holds},
 		{authz.Operation{Hosts: []string{"admin.example"}}, "shop.example", fails},
 		{authz.Operation{Hosts: []string{"admin.example"}}, "admin.example.evil", fails},
@@ -123,11 +128,14 @@ func TestHosts(t *testing.T) {
 		{authz.Operation{Hosts: []string{"*.example"}}, "example", fails},
 		{authz.Operation{Hosts: []string{"*.example"}}, "evilexample", fails},
 		{authz.Operation{Hosts: []string{"*.example"}}, ".example", fails},
-		{authz.Operation{Hosts: []string{"2001:DB8::1"}}, "[2001:db8:0::1]:80", holds},
+		{authz.Operation{Hosts: []string{"2001:DB8::1"}}, "[2001:db8::1]:80", holds},
+		{authz.Operation{Hosts: []string{"2001:DB8::1"}}, "[2001:db8::1]", holds},
+		{authz.Operation{Hosts: []string{"2001:DB8::1"}}, "[2001:db8:0::1]:80", inDoubt},
 		{authz.Operation{Hosts: []string{"admin.example"}}, "", inDoubt},
 		{authz.Operation{Hosts: []string{"admin.example"}}, "a:b:c", inDoubt},
 		{authz.Operation{NotHosts: []string{"admin.example"}}, "", inDoubt},
-		{authz.Operation{NotHosts: []string{"admin.example"}}, "ADMIN.example:99", fails},
+		{authz.Operation{NotHosts: []string{"admin.example"}}, "admin.example:99", fails},
+		{authz.Operation{NotHosts: []string{"admin.example"}}, "ADMIN.example:99", inDoubt},
 		{authz.Operation{NotHosts: []string{"admin.example"}}, "shop.example", holds},
 	} {
 		r := parse(t, "GET /")

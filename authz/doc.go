@@ -44,7 +44,9 @@
 //     differs, which many routers disregard.
 //   - Methods: one in another case ("get"), and HEAD where GET is listed and HEAD
 //     is not: net/http answers HEAD by the handler of GET.
-//   - Hosts: a request without a valid host, or with two different ones.
+//   - Hosts: a request without a valid host, or with two different ones, and a
+//     listed host that was sent in another case, with a dot at its end, or an
+//     address in another form: http.ServeMux takes those for other hosts.
 //   - Headers: a listed value that comes in several fields of the name, or as one
 //     element of a list.
 //   - Every condition that excludes (NotPrincipals, NotNetworks, NotValues of a

@@ -3,6 +3,7 @@ package authz
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/match"
@@ -26,8 +27,10 @@ type facts struct {
 
 	host     string
 	hostSure bool
-	path     string
-	pathSure bool
+	// hostPlain says that the host was sent as it is here.
+	hostPlain bool
+	path      string
+	pathSure  bool
 }
 
 // gather finds out what n asks for. It does not allocate, unless the host has
@@ -59,8 +62,19 @@ func (f *facts) gather(r *http.Request, n needs) {
 		f.host, _ = match.CanonicalHost(r)
 		// Handlers look at Host. net/http sees to it that they are the same.
 		f.hostSure = f.host != "" && (r.URL.Host == "" || r.URL.Host == r.Host)
+		f.hostPlain = isPlain(r.Host, f.host)
 	}
 	if n.path {
 		f.path, f.pathSure = plainPath(r)
 	}
+}
+
+// isPlain reports whether host, which may have a port, is name as it is.
+func isPlain(host, name string) bool {
+	if literal, ok := strings.CutPrefix(host, "["); ok {
+		host, _, _ = strings.Cut(literal, "]")
+	} else {
+		host, _, _ = strings.Cut(host, ":")
+	}
+	return host == name
 }

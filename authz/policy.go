@@ -67,6 +67,7 @@ type Operation struct {
 	// Hosts are names that the request is for, any of them, in the form of
 	// match.Request.Hosts: "*.example.com" is all names below example.com.
 	// Ports are disregarded and must not be given, as the caller chooses them.
+	// Hosts that are sent in another form than that are in doubt.
 	Hosts []string `json:"hosts,omitzero"`
 	// NotHosts must not have the host.
 	NotHosts []string `json:"notHosts,omitzero"`

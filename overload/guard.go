@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 // goroutines.
 type Guard struct {
 	policy Policy
-	exempt []*match.Matcher
+	exempt []exemption
 	places places
 	meter  meter
 
@@ -56,16 +57,28 @@ func New(p Policy, o Options) (*Guard, error) {
 		if err != nil {
 			return nil, fmt.Errorf("exempt[%d].%w", n, err)
 		}
-		g.exempt = append(g.exempt, compiled)
+		g.exempt = append(g.exempt, exemption{compiled, m.Path != match.Path{}})
 	}
 	g.places.init(g.policy)
 	g.meter.init(o.CPU)
 	return g, nil
 }
 
+// exemption is a condition of Exempt, and whether it is about the path.
+type exemption struct {
+	*match.Matcher
+	path bool
+}
+
 // Exempt reports whether a request needs no place.
 func (g *Guard) Exempt(r *http.Request) bool {
-	return slices.ContainsFunc(g.exempt, func(m *match.Matcher) bool { return m.Matches(r) })
+	return slices.ContainsFunc(g.exempt, func(e exemption) bool { return e.Matches(r) && (!e.path || isPlain(r.URL)) })
+}
+
+// isPlain reports whether a path has one reading: of another, handlers may
+// not make what the condition does.
+func isPlain(u *url.URL) bool {
+	return u.RawPath == "" && (u.Path == "" || u.Path == match.CanonicalPath(u))
 }
 
 // SetLeaving makes every load report from now on say that the server is about

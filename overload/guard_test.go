@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -311,4 +312,27 @@ func TestExempt(t *testing.T) {
 		assert.Equal(t, row.want, g.Exempt(httptest.NewRequest(row.method, row.path, http.NoBody)), row.path)
 	}
 	assert.False(t, newGuard(t, overload.Policy{}).Exempt(httptest.NewRequest("GET", "/", http.NoBody)))
+}
+
+// What is exempt by its path is so only if that has one reading: a handler may
+// take another path for what it is.
+func TestExemptPathsHaveOneReading(t *testing.T) {
+	p := overload.Policy{Exempt: []match.Request{{Path: match.Path{Exact: "/healthz"}}, {Methods: []string{"PROBE"}}}}
+	g, _ := full(t, p)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	h := g.Middleware(mux)
+	for target, status := range map[string]int{
+		"GET /healthz": 204, "GET /work": 503, "PROBE /work": 418, "PROBE /work/%2e%2e/x": 418,
+		"GET /work/%2e%2e/healthz": 503, "GET /work/..%2fhealthz": 503, "GET /%68ealthz": 503, "GET //healthz": 503,
+	} {
+		method, path, _ := strings.Cut(target, " ")
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(method, path, http.NoBody))
+		assert.Equal(t, status, rec.Code, target)
+	}
+	rec := httptest.NewRecorder()
+	mux.ServeHTTP(rec, httptest.NewRequest("GET", "/work/%2e%2e/healthz", http.NoBody))
+	assert.Equal(t, http.StatusTeapot, rec.Code, "the handler alone")
 }

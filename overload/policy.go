@@ -52,7 +52,9 @@ type Policy struct {
 	// least likely to be waited for. It needs Waiting.
 	MaxWait time.Duration `json:"maxWait,omitzero"`
 	// Exempt lists requests that need no place and are never refused, such as
-	// probes, by any of its conditions. They are not in the figures either.
+	// probes, by any of its conditions. They are not in the figures either. A
+	// condition on the path is met only by one without needless escapes, dot segments
+	// and repeated slashes: handlers may make something else of others.
 	Exempt []match.Request `json:"exempt,omitzero"`
 	// NoReport leaves the load report away.
 	NoReport bool `json:"noReport,omitzero"`
