@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"testing/synctest"
 	"time"
 
 	"github.com/tulle-mesh/tulle/outcome"
@@ -69,8 +70,13 @@ func (c *call) cancel() {
 	if c.err != nil {
 		return
 	}
-	c.err = context.Canceled
-	if c.gone != nil {
-		close(c.gone)
+	if c.gone == nil {
+		c.err = context.Canceled
+		return
 	}
+	// The guard may just have turned to the goroutine that looks at it.
+	synctest.Wait()
+	c.err = context.Canceled
+	close(c.gone)
+	synctest.Wait()
 }
