@@ -45,7 +45,7 @@ func (g *Guard) WriteTrailer(h http.Header, r *http.Request, status int, t *Tick
 	defer m.mu.Unlock()
 	sent := m.sent
 	m.sent = noMore
-	if m.value[0] == "" {
+	if m.value[0] == "" || sent == noMore {
 		return
 	}
 	delete(h, trailer)
