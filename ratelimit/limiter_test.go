@@ -79,15 +79,18 @@ func allOrNone(take func(i int) bool, left func() int) int {
 	var allowed atomic.Int64
 	var wg sync.WaitGroup
 	before := left()
+	start := make(chan struct{})
 	for i := range 4 {
 		wg.Go(func() {
-			for range 5000 {
+			<-start
+			for range 50_000 {
 				if take(i) {
 					allowed.Add(1)
 				}
 			}
 		})
 	}
+	close(start)
 	wg.Wait()
 	return before - left() - int(allowed.Load())
 }
@@ -95,7 +98,7 @@ func allOrNone(take func(i int) bool, left func() int) int {
 // Under races too, a request is charged to all policies or to none, and what
 // there is is given out to the last.
 func TestAllOrNone(t *testing.T) {
-	const scarce, ample = 3000, 100_000
+	const scarce, ample = 30_000, 1_000_000
 	year := 366 * 24 * time.Hour
 	for range 5 {
 		l := limiter(t,
@@ -126,7 +129,7 @@ func TestAllOrNone(t *testing.T) {
 // fits reports whether the ample policy would allow a cost. The scarce one
 // refuses it in any case, and its burst is smaller, so nothing is charged.
 func fits(t *testing.T, l *ratelimit.Limiter, r *http.Request, cost int64, now time.Time) bool {
-	err, ok := errors.AsType[*ratelimit.Error](l.Take(r, max(cost, 3001), now).Err())
+	err, ok := errors.AsType[*ratelimit.Error](l.Take(r, max(cost, 30_001), now).Err())
 	require.True(t, ok)
 	return len(err.Violated) == 1
 }
@@ -134,12 +137,12 @@ func fits(t *testing.T, l *ratelimit.Limiter, r *http.Request, cost int64, now t
 // Charging one after the other is what loses units.
 func TestAllOrNoneFinds(t *testing.T) {
 	year := 366 * 24 * time.Hour
-	ample := limiter(t, ratelimit.Policy{Requests: 100_000, Period: year})
-	scarce := limiter(t, ratelimit.Policy{Requests: 3000, Period: year})
+	ample := limiter(t, ratelimit.Policy{Requests: 1_000_000, Period: year})
+	scarce := limiter(t, ratelimit.Policy{Requests: 30_000, Period: year})
 	now, r := time.Now(), from("")
 	assert.Positive(t, allOrNone(func(int) bool {
 		return ample.Take(r, 1, now).Allowed && scarce.Take(r, 1, now).Allowed
-	}, func() int { return 100_000 - int(ample.Stats().Allowed) }))
+	}, func() int { return 1_000_000 - int(ample.Stats().Allowed) }))
 }
 
 // One bucket is not lost or doubled when goroutines bring in the same new keys

@@ -235,21 +235,23 @@ func TestWaitingOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := configured(t, ratelimit.Config{Policies: []ratelimit.Policy{{Requests: 10, Burst: 5}}, MaxWait: time.Second})
 		require.True(t, l.Take(from(""), 5, time.Now()).Allowed)
+		start := time.Now()
 		var mu sync.Mutex
 		var order []string
-		run := func(name string, cost int64) {
+		run := func(name string, cost int64, after time.Duration) {
 			go func() {
 				_, err := l.Acquire(from(""), cost)
 				assert.NoError(t, err)
+				assert.Equal(t, after, time.Since(start), "%s: who waits behind takes nothing meanwhile", name)
 				mu.Lock()
 				order = append(order, name)
 				mu.Unlock()
 			}()
 			synctest.Wait()
 		}
-		run("big", 5)
+		run("big", 5, 500*time.Millisecond)
 		time.Sleep(250 * time.Millisecond)
-		run("small", 1) // there are two by now
+		run("small", 1, 600*time.Millisecond) // there are two by now
 		mu.Lock()
 		assert.Empty(t, order)
 		mu.Unlock()
