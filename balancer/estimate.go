@@ -86,6 +86,9 @@ func (e *estimate) add(sample float64, at int64, decay float64, bound bool) {
 
 // observe takes over a result. penalty is what a failure counts as at least.
 func (e *estimate) observe(r outcome.Result, at int64, decay, penalty float64) {
+	if r.Late && r.Was == r.Class {
+		return // another load report, and nothing else
+	}
 	bad := r.Class.Failed() || r.Class == outcome.Overload
 	e.settle(at-int64(r.Latency), !r.Cut)
 	switch {

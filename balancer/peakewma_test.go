@@ -215,6 +215,9 @@ func TestPeakEWMAJudgesResults(t *testing.T) {
 			{"a refused connection", result(func(r *outcome.Result) { r.Class = outcome.Connect }), 1},
 			{"asked for less", result(func(r *outcome.Result) { r.Class = outcome.Overload }), 1},
 			{"failed late", result(func(r *outcome.Result) { r.Class, r.Late = outcome.Reset, true }), 1},
+			{"a load report, late", result(func(r *outcome.Result) {
+				r.Class, r.Was, r.Late, r.Reported = outcome.Reset, outcome.Reset, true, true
+			}), 0},
 			{"late, and long", result(func(r *outcome.Result) { r.Late, r.Latency = true, time.Second }), 0},
 			{"neutral, and long", result(func(r *outcome.Result) { r.Class, r.Latency = outcome.Neutral, time.Second }), 0},
 			{"cut off after long", result(func(r *outcome.Result) { r.Cut, r.Latency = true, time.Second }), 1},
