@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/balancer"
+	"github.com/tulle-mesh/tulle/endpoint"
 )
 
 func TestReuseBudget(t *testing.T) {
@@ -155,26 +156,83 @@ func uneven(n int) []Server {
 	return all
 }
 
-// What independent simulations found: where callers are many, probes do far
-// better than what each caller sees by itself, an answer that is used once
-// better than one that is used on and on, and nothing as well as knowing all.
+// Independent simulations of the same fleet agree on this order. Where callers
+// are many, what each has in flight tells it little, and probes tell much more;
+// where they are few it is the other way round. An answer that is used once is
+// better than one on which calls pile up. Nothing is as good as to know all,
+// nor as bad as chance.
 func TestPrequalAmongOthers(t *testing.T) {
-	t.Log(Head)
-	p99 := func(name string, c Chooser) time.Duration {
-		r := Scenario{
-			Seed: 1, Servers: uneven(20), Callers: 200, Load: 0.85, Work: Work{Sigma: 0.83},
-			Warm: 15 * time.Second, Measure: 15 * time.Second, Chooser: c,
-		}.Run(t)
-		t.Logf("%v %s, %.1f probes for a call, %.0f s", r, name, float64(r.Probes)/float64(r.All), r.Took.Seconds())
-		return r.P99
+	choosers := map[string]Chooser{
+		"all known": Central{}, "once": Prequal{Quantile: 0.6, Once: true}, "prequal": Prequal{},
+		"least request": Balanced{Policy: balancer.LeastRequest{}}, "random": Balanced{Policy: balancer.Random{}},
 	}
-	p99("prequal", Prequal{})
-	p99("prequal, Q 0.6", Prequal{Quantile: 0.6})
-	p99("prequal, Q 0.6, once", Prequal{Quantile: 0.6, Once: true})
-	p99("prequal, requests only", Prequal{Quantile: -1})
-	p99("least request", Balanced{Policy: balancer.LeastRequest{}})
-	p99("peak EWMA", Balanced{Policy: balancer.PeakEWMA{}})
-	p99("random", Balanced{Policy: balancer.Random{}})
-	p99("wrr", Balanced{Policy: balancer.WeightedRoundRobin{}})
-	p99("jsq", Central{})
+	t.Log(Head)
+	for callers, order := range map[int][]string{
+		200: {"all known", "once", "prequal", "least request", "random"},
+		5:   {"all known", "once", "least request", "prequal", "random"},
+	} {
+		p99, before := map[string]time.Duration{}, Result{}
+		for _, name := range order {
+			r := Scenario{
+				Seed: 1, Servers: uneven(20), Callers: callers, Load: 0.85, Work: Work{Sigma: 0.83}, Measure: 3 * time.Second,
+				Chooser: choosers[name],
+			}.Run(t)
+			p99[name] = r.P99
+			t.Logf("%v %d callers, %s, %.0f ms", r, callers, name, 1000*r.Took.Seconds())
+			if r.Mean < before.Mean*11/10 || r.P99 < before.P99 {
+				t.Errorf("%d callers: %s is hardly worse than what comes before it:\n%v\n%v", callers, name, r, before)
+			}
+			before = r
+			want := 0
+			if _, probes := choosers[name].(Prequal); probes {
+				want = prequalProbes * r.All
+			}
+			if r.Probes != want {
+				t.Errorf("%d callers, %s: %d probes for %d calls", callers, name, r.Probes, r.All)
+			}
+			if callers == 200 && r.Reasons["chance"] > uint64(r.All)/50 {
+				t.Errorf("%s: %d of %d picks found nothing in the pool", name, r.Reasons["chance"], r.All)
+			}
+		}
+		if p99["once"] > 2*p99["all known"] {
+			t.Errorf("%d callers: fresh answers are worth little: %v", callers, p99)
+		}
+	}
+}
+
+// A server that stops to answer is left when what it said is a second old, one
+// that is held at once; both come back.
+func TestPrequalLeavesWhoDoesNotAnswer(t *testing.T) {
+	run := func(c Chooser) Result {
+		return Scenario{
+			Seed: 1, Servers: Servers(10, Server{}), Callers: 10, Load: 0.9, Chooser: c, Warm: -1, Measure: 8 * time.Second,
+			Changes: []Change{
+				{At: 2 * time.Second, Do: func(f *Fleet) { f.Hang(3); f.Hold(endpoint.Unhealthy, 7) }},
+				{At: 5 * time.Second, Do: func(f *Fleet) { f.Resume(3); f.Lift(endpoint.Unhealthy, 7) }},
+			},
+		}.Run(t)
+	}
+	// share is of the calls of a second, in parts of an even share.
+	share := func(r Result, second, server int) float64 {
+		all := 0
+		for _, n := range r.Seconds[second].Picks {
+			all += n
+		}
+		return float64(r.Seconds[second].Picks[server]*10) / float64(all)
+	}
+	r := run(Prequal{})
+	for _, second := range []int{3, 4} {
+		if hung, held := share(r, second, 3), share(r, second, 7); hung > 0.01 || held > 0 {
+			t.Errorf("second %d: %.3f of its share for the one that hangs, %.3f for that which is held", second, hung, held)
+		}
+	}
+	for _, second := range []int{1, 6, 7} {
+		if hung, held := share(r, second, 3), share(r, second, 7); hung < 0.5 || held < 0.5 {
+			t.Errorf("second %d: %.3f and %.3f of their shares", second, hung, held)
+		}
+	}
+	// Control: chance sees nothing.
+	if hung := share(run(Balanced{Policy: balancer.Random{}}), 4, 3); hung < 0.9 {
+		t.Errorf("control: %.3f of its share for the one that hangs", hung)
+	}
 }
