@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	orca "github.com/cncf/xds/go/xds/data/orca/v3"
 	"github.com/stretchr/testify/require"
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/ringhash"
+	"google.golang.org/grpc/balancer/weightedroundrobin"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/experimental/stats"
 	"google.golang.org/grpc/metadata"
@@ -21,37 +23,85 @@ import (
 // theirs is a balancer of grpc-go, between connections that are ready at once.
 func theirs(name, config string) func(testing.TB, int) asked {
 	return func(tb testing.TB, n int) asked {
-		builder := grpcbalancer.Get(name)
-		channel := newChannel(tb)
-		b := builder.Build(channel, grpcbalancer.BuildOptions{})
-		var state grpcbalancer.ClientConnState
-		if parser, ok := builder.(grpcbalancer.ConfigParser); ok {
-			var err error
-			state.BalancerConfig, err = parser.ParseConfig(json.RawMessage(config))
-			require.NoError(tb, err)
-		}
-		for i := range n {
-			a := resolver.Address{Addr: addr(i)}
-			state.ResolverState.Addresses = append(state.ResolverState.Addresses, a)
-			state.ResolverState.Endpoints = append(state.ResolverState.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{a}})
-		}
-		channel.later(func() { _ = b.UpdateClientConnState(state) })
-		infos := make([]grpcbalancer.PickInfo, len(keys))
-		for i, k := range keys {
-			infos[i].Ctx = metadata.NewOutgoingContext(context.Background(), metadata.Pairs(keyField, k))
-		}
+		channel, infos := newChannel(tb), pickInfos()
+		build(tb, channel, name, config, n)
 		picker := channel.ready(tb, n, name == ringhash.Name, infos)
 		return alone(func(i int) (string, error) {
-			chosen, err := picker.Pick(infos[i%len(infos)])
-			if err != nil {
-				return "", err
-			}
-			if chosen.Done != nil {
-				chosen.Done(grpcbalancer.DoneInfo{})
-			}
-			return chosen.SubConn.(*connection).addr, nil
+			return askGRPC(picker, infos[i%len(infos)], nil)
 		})
 	}
+}
+
+// theirsReporting is the weighted_round_robin of grpc-go, told of reports at
+// the end of each call. Without reports it is a round robin.
+func theirsReporting(tb testing.TB, n int) asked {
+	reports := make(map[string]*orca.OrcaLoadReport, n)
+	for i := range n {
+		reports[addr(i)] = &orca.OrcaLoadReport{RpsFractional: able(i), CpuUtilization: 0.5}
+	}
+	channel, infos := newChannel(tb), pickInfos()
+	build(tb, channel, weightedroundrobin.Name, `{"blackoutPeriod":"0s"}`, n)
+	picker := channel.ready(tb, n, false, infos)
+	ask := func(i int) (string, error) { return askGRPC(picker, infos[i%len(infos)], reports) }
+	// Its schedule is renewed each second.
+	for end := time.Now().Add(time.Minute); ; {
+		times := map[string]int{}
+		for i := range 20 * n {
+			chosen, err := ask(i)
+			require.NoError(tb, err)
+			times[chosen]++
+		}
+		if times[addr(6)] > 3*times[addr(0)] {
+			return alone(ask)
+		}
+		require.True(tb, time.Now().Before(end), "no schedule")
+		runtime.Gosched()
+	}
+}
+
+// pickInfos has one for each key.
+func pickInfos() []grpcbalancer.PickInfo {
+	infos := make([]grpcbalancer.PickInfo, len(keys))
+	for i, k := range keys {
+		infos[i].Ctx = metadata.NewOutgoingContext(context.Background(), metadata.Pairs(keyField, k))
+	}
+	return infos
+}
+
+// build makes a balancer and tells it of n endpoints.
+func build(tb testing.TB, channel *channel, name, config string, n int) {
+	builder := grpcbalancer.Get(name)
+	b := builder.Build(channel, grpcbalancer.BuildOptions{})
+	channel.closes = b.Close
+	var state grpcbalancer.ClientConnState
+	if parser, ok := builder.(grpcbalancer.ConfigParser); ok {
+		var err error
+		state.BalancerConfig, err = parser.ParseConfig(json.RawMessage(config))
+		require.NoError(tb, err)
+	}
+	for i := range n {
+		a := resolver.Address{Addr: addr(i)}
+		state.ResolverState.Addresses = append(state.ResolverState.Addresses, a)
+		state.ResolverState.Endpoints = append(state.ResolverState.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{a}})
+	}
+	channel.later(func() { _ = b.UpdateClientConnState(state) })
+}
+
+// askGRPC picks, and ends the call with the report of who was chosen, if any.
+func askGRPC(picker grpcbalancer.Picker, info grpcbalancer.PickInfo, reports map[string]*orca.OrcaLoadReport) (string, error) {
+	picked, err := picker.Pick(info)
+	if err != nil {
+		return "", err
+	}
+	chosen := picked.SubConn.(*connection).addr
+	if picked.Done != nil {
+		var done grpcbalancer.DoneInfo
+		if reports != nil {
+			done.ServerLoad = reports[chosen]
+		}
+		picked.Done(done)
+	}
+	return chosen, nil
 }
 
 // channel is what a balancer of grpc-go needs of its surroundings. It tells
@@ -65,6 +115,7 @@ type channel struct {
 	closed bool
 	up     int
 	picker grpcbalancer.Picker
+	closes func() // the balancer
 }
 
 func newChannel(tb testing.TB) *channel {
@@ -78,6 +129,9 @@ func newChannel(tb testing.TB) *channel {
 		c.mu.Unlock()
 		c.more.Signal()
 		wg.Wait()
+		if c.closes != nil {
+			c.closes()
+		}
 	})
 	return c
 }
@@ -152,7 +206,8 @@ func (c *channel) MetricsRecorder() stats.MetricsRecorder { return noMetrics{} }
 // noMetrics records nothing.
 type noMetrics struct{ stats.MetricsRecorder }
 
-func (noMetrics) RecordInt64Count(*stats.Int64CountHandle, int64, ...string) {}
+func (noMetrics) RecordInt64Count(*stats.Int64CountHandle, int64, ...string)       {}
+func (noMetrics) RecordFloat64Histo(*stats.Float64HistoHandle, float64, ...string) {}
 
 // connection is ready as soon as somebody wants it to connect.
 type connection struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,8 @@ func pickers() []part {
 		{"round_robin", "grpc", theirs(roundrobin.Name, `{}`)},
 		{"round_robin,_weights_1_to_7", "tulle", ours(balancer.RoundRobin{}, upTo7)},
 		{"round_robin,_weights_1_to_7", "kratos_wrr", kratos(wrr.NewBuilder(), upTo7)},
+		{"weighted_round_robin,_reported_1_to_7", "tulle", reporting},
+		{"weighted_round_robin,_reported_1_to_7", "grpc", theirsReporting},
 		{"random", "tulle", ours(balancer.Random{}, equal)},
 		{"random", "kratos", kratos(random.NewBuilder(), equal)},
 		{"least_request_of_2", "tulle", ours(balancer.LeastRequest{}, equal)},
@@ -75,6 +78,12 @@ func TestPickers(t *testing.T) {
 				}
 			}
 			require.Len(t, reached, n)
+			if strings.HasSuffix(p.sort, "1_to_7") {
+				for i := range n {
+					// The weights of ten add up to 34.
+					require.InDelta(t, 3*len(keys)*int(upTo7(i))/34, reached[addr(i)], 5, "endpoint %d", i)
+				}
+			}
 		})
 	}
 }
@@ -132,6 +141,40 @@ func ours(p balancer.Policy, weight func(int) uint32) func(testing.TB, int) aske
 		})
 	}
 }
+
+// reporting is a balancer of ours that is told of a report at the end of each
+// call: that its endpoints could do from 1 to 7 times as much as another. Who
+// reads reports pays for that, so they are there from the beginning.
+func reporting(tb testing.TB, n int) asked {
+	eps, controls := make([]*endpoint.Endpoint, n), map[*endpoint.Endpoint]*endpoint.Control{}
+	b := balancer.WeightedRoundRobin{BlackoutPeriod: -1, WeightExpirationPeriod: -1}.New(balancer.Env{Seed: rand.Uint64()})
+	now := time.Now()
+	for i := range eps {
+		ep, control := endpoint.New(endpoint.Info{Addr: addr(i)}, now)
+		control.Report(endpoint.LoadReport{RPS: able(i), CPU: 0.5}, now)
+		eps[i], controls[ep] = ep, control
+	}
+	b.Update(eps)
+	answered := func(ep *endpoint.Endpoint) {
+		b.(balancer.Observer).Observe(ep, outcome.Result{Outcome: outcome.Outcome{Class: outcome.Success}, At: time.Now(), Reported: true})
+	}
+	for _, ep := range eps {
+		answered(ep)
+	}
+	picker := b.Update(eps)
+	return alone(func(int) (string, error) {
+		ep := picker.Pick(balancer.Query{Draw: rand.Uint64(), Now: time.Now()})
+		control := controls[ep]
+		control.Begin()
+		answered(ep)
+		control.End()
+		return ep.Addr(), nil
+	})
+}
+
+// able is how many requests a second the i-th endpoint reports at a
+// utilization of a half.
+func able(i int) float64 { return 100 * float64(upTo7(i)) }
 
 func kratos(builder selector.Builder, weight func(int) uint32) func(testing.TB, int) asked {
 	return func(tb testing.TB, n int) asked {
