@@ -126,6 +126,9 @@ func (s *ServiceState) write(p func(string, ...any), now time.Time) {
 		}
 		p("  %s\t%s\tfor %s\t%d in flight\t%d ok\t%d failed\t%s",
 			e.Addr, strings.TrimSpace(state), ago(now, e.Since), e.InFlight, e.OK, e.Failed, labels(e.Labels))
+		if r := e.RefusedReports; r != nil {
+			p("    %d load reports refused, the last %s ago: %s", r.Count, ago(now, r.At), r.Reason)
+		}
 	}
 	for _, sub := range s.Subsets {
 		p("  subset %s\t%d of %d available\t%s", sub.Name, sub.Available, sub.Endpoints, labels(sub.Labels))

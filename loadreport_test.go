@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strings"
@@ -144,6 +145,25 @@ func TestLoadReportsAreTakenOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// State and the page say what was wrong with a report.
+func TestStateTellsOfRefusedReports(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.net.Serve(w.T, "10.0.0.1:80", &reporting{header: []string{"garbage"}})
+		c := one("10.0.0.1:80")
+		c.Services[0].KeepLoadReports = true
+		m := w.mesh(c)
+		w.get(m, "http://reviews/")
+		at := time.Now().Add(-time.Second)
+		w.get(m, "http://reviews/")
+		s := service(w, m, "reviews")
+		assert.True(w, s.KeepLoadReports)
+		assert.Equal(w, &tulle.RefusedReports{Count: 2, Reason: `load report: has no known form`, At: at.Add(time.Second)}, s.Endpoints[0].RefusedReports)
+		rec := httptest.NewRecorder()
+		m.Debug().ServeHTTP(rec, httptest.NewRequest("GET", "/", http.NoBody))
+		assert.Contains(w, rec.Body.String(), `2 load reports refused, the last 1s ago: load report: has no known form`)
+	})
 }
 
 // A response that had no trailers but the report has none.

@@ -11,7 +11,8 @@
 // Every response carries a load report: ORCA's endpoint-load-metrics with the
 // requests in flight, the limit, the time that a request takes, the use of the
 // processors, and requests and errors per second. Callers balance on it.
-// Handlers add figures of their own by [AddMetric].
+// Handlers add figures of their own by [AddMetric]. Responses that go on for more
+// than a second have another report in their trailers.
 //
 // [Guard.Middleware] wraps an http.Handler; the root package has a Policy
 // among those for inbound requests.

@@ -324,8 +324,8 @@ func TestExemptPathsHaveOneReading(t *testing.T) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	h := g.Middleware(mux)
 	for target, status := range map[string]int{
-		"GET /healthz": 204, "GET /work": 503, "PROBE /work": 418, "PROBE /work/%2e%2e/x": 418,
-		"GET /work/%2e%2e/healthz": 503, "GET /work/..%2fhealthz": 503, "GET /%68ealthz": 503, "GET //healthz": 503,
+		"GET /healthz": 204, "GET /jobs": 503, "PROBE /jobs": 418, "PROBE /jobs/%2e%2e/x": 418,
+		"GET /jobs/%2e%2e/healthz": 503, "GET /jobs/..%2fhealthz": 503, "GET /%68ealthz": 503, "GET //healthz": 503,
 	} {
 		method, path, _ := strings.Cut(target, " ")
 		rec := httptest.NewRecorder()
@@ -333,6 +333,6 @@ func TestExemptPathsHaveOneReading(t *testing.T) {
 		assert.Equal(t, status, rec.Code, target)
 	}
 	rec := httptest.NewRecorder()
-	mux.ServeHTTP(rec, httptest.NewRequest("GET", "/work/%2e%2e/healthz", http.NoBody))
+	mux.ServeHTTP(rec, httptest.NewRequest("GET", "/jobs/%2e%2e/healthz", http.NoBody))
 	assert.Equal(t, http.StatusTeapot, rec.Code, "the handler alone")
 }
