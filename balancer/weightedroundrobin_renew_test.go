@@ -10,7 +10,7 @@ import (
 
 // While somebody renews the schedule, all others pick by the old one.
 func TestWeightedRoundRobinRenewsOneAtATime(t *testing.T) {
-	b := WeightedRoundRobin{BlackoutPeriod: -1}.New(Env{Seed: 1}).(*weightedRoundRobin)
+	b := WeightedRoundRobin{BlackoutPeriod: -1, WeightExpirationPeriod: -1}.New(Env{Seed: 1}).(*weightedRoundRobin)
 	var eps []*endpoint.Endpoint
 	for _, addr := range []string{"10.0.0.1:80", "10.0.0.2:80"} {
 		ep, _ := endpoint.New(endpoint.Info{Addr: addr}, b.base)
