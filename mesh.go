@@ -47,8 +47,11 @@ type Mesh struct {
 	// leaving is set once the process is to stop; quiet gets a word when no
 	// request is left then. serving counts calls of Serve.
 	leaving atomic.Bool
-	quiet   chan struct{}
+	quiet   word
 	serving atomic.Int64
+	// taken counts the requests under way whose connections are their
+	// handlers' own.
+	taken atomic.Int64
 
 	closing atomic.Bool
 	// idle gets a word when a service has no active calls left while the
@@ -72,9 +75,9 @@ func New(c Config, opts ...Option) (*Mesh, error) {
 	}
 	m := &Mesh{
 		options: o, started: time.Now(), idle: make(chan struct{}, 1), shutting: make(chan struct{}, 1),
-		prober: health.NewProber(health.ProberOptions{Draw: o.draw}),
-		alerts: alerts{logger: o.logger, listen: o.hooks.BreakerChanged},
-		quiet:  make(chan struct{}, 1), keySets: authn.NewKeySets(o.logger),
+		prober:  health.NewProber(health.ProberOptions{Draw: o.draw}),
+		alerts:  alerts{logger: o.logger, listen: o.hooks.BreakerChanged},
+		keySets: authn.NewKeySets(o.logger),
 	}
 	if m.recorder, err = m.newRecorder(); err != nil {
 		return nil, err

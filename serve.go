@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/outcome"
@@ -15,7 +17,8 @@ import (
 // more, tells callers on each response that it is leaving, and goes on serving
 // for Inbound.Grace; then it accepts no more connections, gives requests
 // Inbound.DrainTimeout to end, and returns. The error is nil if all of them
-// did.
+// did. A connection that a handler has taken over ends when the handler
+// returns; http.Server.RegisterOnShutdown is how it learns that it should.
 //
 // Serve wraps the Handler of the server by Mesh.Handler, unless that has been
 // done, and listens on its Addr, with TLS if its TLSConfig has certificates.
@@ -61,6 +64,10 @@ func (m *Mesh) ServeListener(ctx context.Context, s *http.Server, l net.Listener
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.drainTimeout())
 	defer cancel()
 	err := s.Shutdown(last)
+	if err == nil {
+		// The server does not know of connections that handlers have taken over.
+		err = m.await(last, &m.taken)
+	}
 	if err != nil {
 		// What is left is cut off.
 		err = errors.Join(&Error{Reason: outcome.ShuttingDown, Err: err}, s.Close())
@@ -108,23 +115,53 @@ func (m *Mesh) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	for m.visits.active.Load() > 0 {
+	return m.await(ctx, &m.visits.active)
+}
+
+// await waits until there are none of some requests.
+func (m *Mesh) await(ctx context.Context, some *atomic.Int64) error {
+	for {
+		heard := m.quiet.heard()
+		if some.Load() <= 0 {
+			return nil
+		}
 		select {
-		case <-m.quiet:
+		case <-heard:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
-// visited wakes a Drain that waits for the last request.
+// word is said to all who wait for it. The zero word is ready for use.
+type word struct {
+	mu sync.Mutex
+	c  chan struct{}
+}
+
+// heard returns what is closed when the word is next said.
+func (w *word) heard() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.c == nil {
+		w.c = make(chan struct{})
+	}
+	return w.c
+}
+
+func (w *word) say() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.c != nil {
+		close(w.c)
+		w.c = nil
+	}
+}
+
+// visited wakes those who wait for the last request.
 func (m *Mesh) visited(last bool) {
 	if last && m.leaving.Load() {
-		select {
-		case m.quiet <- struct{}{}:
-		default:
-		}
+		m.quiet.say()
 	}
 }
 

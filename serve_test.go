@@ -71,8 +71,9 @@ func TestServeStopsWithoutLosingRequests(t *testing.T) {
 		status, _ = ask(m.LiveHandler())
 		assert.Equal(w, 200, status, "it lives all the same")
 
-		a = w.get(caller, "http://reviews/")
-		report, err := endpoint.ParseLoadReport(a.header.Get(endpoint.LoadReportHeader))
+		w.get(caller, "http://reviews/")
+		resp := sendRaw(w, w, "10.0.0.1:80", "GET / HTTP/1.1\r\nHost: reviews\r\n\r\n")
+		report, err := endpoint.ParseLoadReport(resp.Header.Get(endpoint.LoadReportHeader))
 		require.NoError(w, err)
 		assert.True(w, report.Leaving)
 		synctest.Wait()

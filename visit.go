@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/internal/respwriter"
+	"github.com/tulle-mesh/tulle/internal/token"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/overload"
 	"github.com/tulle-mesh/tulle/ratelimit"
@@ -153,7 +155,8 @@ func (v *visit) panicked(w http.ResponseWriter, r *http.Request) {
 // end counts the request out and gives back what it held.
 func (v *visit) end(r *http.Request) {
 	status := v.writer.Status()
-	if v.writer.Hijacked() {
+	taken := v.writer.Hijacked()
+	if taken {
 		v.ticket.Untimed()
 		if status == 0 {
 			status = http.StatusSwitchingProtocols
@@ -194,13 +197,23 @@ func (v *visit) end(r *http.Request) {
 	}
 	// Whoever waits for the last request finds all of it recorded, and does
 	// not wait for what a log or an exporter has panicked over.
-	defer func() { v.mesh.visited(v.mesh.visits.end(status, reason)) }()
+	defer func() {
+		last := taken && v.mesh.taken.Add(-1) == 0
+		v.mesh.visited(v.mesh.visits.end(status, reason) || last)
+	}()
 	v.watched(r, status, reason, !v.finished)
 }
+
+// TakenOver implements respwriter.Taker: the server does not know of the
+// connection any more.
+func (v *visit) TakenOver() { v.mesh.taken.Add(1) }
 
 // BeforeHeader implements respwriter.Hook: it writes what callers are to know
 // of this process.
 func (v *visit) BeforeHeader(h http.Header, status int) {
+	if strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
+		v.ticket.Untimed()
+	}
 	leaving := v.mesh.leaving.Load()
 	if g := v.guards.overload; g != nil {
 		if leaving {
@@ -403,6 +416,10 @@ func (v *visit) deadline(r *http.Request) error {
 	if told && left <= 0 {
 		return &Error{Reason: outcome.CallerDeadline}
 	}
+	if told && isUpgrade(r) {
+		// The caller waits for another protocol to begin, not for its end.
+		told = false
+	}
 	if t := v.guard.timeout; t > 0 && (!told || t < left) {
 		left, told = t, true
 	}
@@ -423,6 +440,12 @@ func (v *visit) deadline(r *http.Request) error {
 	return nil
 }
 
+// isUpgrade reports whether a request is to become a connection of another
+// protocol.
+func isUpgrade(r *http.Request) bool {
+	return r.ProtoMajor == 1 && len(r.Header["Upgrade"]) > 0 && token.In(r.Header["Connection"], "upgrade")
+}
+
 // authenticate verifies the token of a request and puts the principal into
 // its context.
 func (v *visit) authenticate(r *http.Request) error {
@@ -430,7 +453,7 @@ func (v *visit) authenticate(r *http.Request) error {
 	if a == nil {
 		return nil
 	}
-	token, err := a.Authenticate(r)
+	verified, err := a.Authenticate(r)
 	if err != nil && v.guard.config.Anonymous != nil {
 		if refusal, ok := errors.AsType[*authn.Error](err); ok && refusal.Kind == authn.Missing {
 			err = nil
@@ -441,7 +464,7 @@ func (v *visit) authenticate(r *http.Request) error {
 		return nil
 	}
 	if err == nil {
-		*r = *a.Attach(r, token)
+		*r = *a.Attach(r, verified)
 	}
 	return err
 }

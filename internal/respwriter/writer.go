@@ -15,6 +15,11 @@ type Hook interface {
 	BeforeHeader(h http.Header, status int)
 }
 
+// Taker is a Hook that is told when the handler has taken over the connection.
+type Taker interface {
+	TakenOver()
+}
+
 // Writer stands between a handler and its http.ResponseWriter. It is meant to
 // be a field of the object that wants to know, so that watching a response
 // costs no allocation of its own. A Writer is used for one response, and like
@@ -81,7 +86,8 @@ func (w *Writer) Header() http.Header { return w.rw.Header() }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *Writer) WriteHeader(status int) {
-	if !w.hijacked && (status >= 200 || status == http.StatusSwitchingProtocols) {
+	// For what has not three digits net/http panics, and nothing is sent.
+	if !w.hijacked && (status >= 200 && status <= 999 || status == http.StatusSwitchingProtocols) {
 		w.settle(status)
 	}
 	w.rw.WriteHeader(status)
@@ -122,6 +128,9 @@ func (w *Writer) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := w.rw.(http.Hijacker).Hijack()
 	if err == nil {
 		w.hijacked, w.settled = true, true
+		if t, ok := w.hook.(Taker); ok {
+			t.TakenOver()
+		}
 	}
 	return conn, rw, err
 }

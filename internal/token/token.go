@@ -16,3 +16,16 @@ func Is(s string) bool {
 	}
 	return s != ""
 }
+
+// In reports whether one of the elements of a list, which fields of one name
+// make up together (RFC 9110, section 5.6.1), is a token, in any case.
+func In(fields []string, token string) bool {
+	for _, field := range fields {
+		for element := range strings.SplitSeq(field, ",") {
+			if strings.EqualFold(strings.Trim(element, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -12,3 +12,17 @@ func TestIs(t *testing.T) {
 		}
 	}
 }
+
+func TestIn(t *testing.T) {
+	for _, row := range []struct {
+		fields []string
+		want   bool
+	}{
+		{nil, false}, {[]string{""}, false}, {[]string{"upgrade"}, true}, {[]string{"keep-alive,\tUPGRADE ,x"}, true},
+		{[]string{"close", "Upgrade"}, true}, {[]string{"upgrades"}, false}, {[]string{"x upgrade"}, false},
+	} {
+		if In(row.fields, "upgrade") != row.want {
+			t.Errorf("%q: %v", row.fields, !row.want)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package tulle_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/overload"
+)
+
+// Two who drain at once, such as a hook before the stop and the stop itself,
+// both learn that the last request has ended.
+func TestDrainTwiceAtOnce(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := w.mesh(tulle.Config{Inbound: tulle.Inbound{Grace: -1}})
+		release := make(chan struct{})
+		h := m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+		go visit(h, "GET /", "")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+		defer cancel()
+		const drains = 3
+		done := make(chan error, drains)
+		for range drains {
+			go func() { done <- m.Drain(ctx) }()
+		}
+		synctest.Wait()
+		close(release)
+		for range drains {
+			assert.NoError(w, <-done)
+		}
+	})
+}
+
+// A connection that a handler has taken over is one of its requests until the
+// handler returns: a server that stops waits for it, as long as for others.
+func TestServeWaitsForConnectionsTakenOver(t *testing.T) {
+	for _, ends := range []bool{true, false} {
+		inBubble(t, func(w *world) {
+			m := w.mesh(tulle.Config{Inbound: tulle.Inbound{Grace: -1, DrainTimeout: 10 * time.Second}})
+			ctx, stop := context.WithCancel(w.Context())
+			defer stop()
+			told, ended := make(chan struct{}), make(chan struct{})
+			l, err := w.net.Listen("10.0.0.1:80")
+			require.NoError(w, err)
+			s := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+				conn, _, err := http.NewResponseController(rw).Hijack()
+				if !assert.NoError(w, err) {
+					return
+				}
+				defer close(ended)
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+				<-told
+				time.Sleep(3 * time.Second)
+				_, _ = io.WriteString(conn, "farewell")
+			})}
+			if ends {
+				s.RegisterOnShutdown(func() { close(told) })
+			}
+			done := make(chan error, 1)
+			go func() { done <- m.ServeListener(ctx, s, l) }()
+			conn, err := w.net.DialContext(w.Context(), "tcp", "10.0.0.1:80")
+			require.NoError(w, err)
+			defer conn.Close()
+			_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+			require.NoError(w, err)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			require.NoError(w, err)
+			require.Equal(w, 101, resp.StatusCode)
+			begin := time.Now()
+			stop()
+			err = <-done
+			if ends {
+				require.NoError(w, err)
+				require.Equal(w, 3*time.Second, time.Since(begin))
+				text, err := io.ReadAll(conn)
+				require.NoError(w, err)
+				require.Equal(w, "farewell", string(text))
+			} else {
+				require.ErrorIs(w, err, context.DeadlineExceeded)
+				require.Equal(w, 10*time.Second, time.Since(begin))
+				close(told)
+			}
+			<-ended
+		})
+	}
+}
+
+// How long a caller waits for another protocol to begin does not bound how long
+// that is spoken; a time-out of the server's own does.
+func TestDeadlineOfAnUpgradeIsThatOfItsBeginning(t *testing.T) {
+	for _, bounded := range []bool{false, true} {
+		inBubble(t, func(w *world) {
+			in := tulle.Inbound{}
+			if bounded {
+				in.Guard.Timeout = time.Minute
+			}
+			served := make(chan time.Duration, 1)
+			w.net.Serve(w.T, "10.0.0.1:80", inbound(w, in).Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				began := time.Now()
+				conn, _, err := http.NewResponseController(rw).Hijack()
+				if !assert.NoError(w, err) {
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+				select {
+				case <-r.Context().Done():
+				case <-time.After(time.Hour):
+				}
+				served <- time.Since(began)
+			})))
+			c := one("10.0.0.1:80")
+			c.Policies.Timeout = 2 * time.Second
+			req, err := http.NewRequestWithContext(w.Context(), "GET", "http://reviews/", nil)
+			require.NoError(w, err)
+			req.Header.Set("Connection", "keep-alive, Upgrade")
+			req.Header.Set("Upgrade", "x")
+			resp, err := w.mesh(c).Transport().RoundTrip(req)
+			require.NoError(w, err)
+			require.Equal(w, 101, resp.StatusCode)
+			want := time.Hour
+			if bounded {
+				want = time.Minute
+			}
+			require.Equal(w, want, <-served)
+			require.NoError(w, resp.Body.Close())
+			// Nobody waits for what is not begun.
+			const expired = "GET / HTTP/1.1\r\nHost: h\r\nTulle-Call: d=0\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+			require.Equal(w, 504, sendRaw(w, w, "10.0.0.1:80", expired).StatusCode)
+		})
+	}
+}
+
+// A status that is none is a panic of the handler's before anything was sent.
+func TestStatusThatIsNone(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := inbound(w, tulle.Inbound{})
+		w.net.Serve(w.T, "10.0.0.1:80", m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			rw.WriteHeader(map[string]int{"/less": 99, "/more": 1000}[r.URL.Path])
+		})), quietServer)
+		for i, path := range []string{"/less", "/more"} {
+			resp := sendRaw(w, w, "10.0.0.1:80", "GET "+path+" HTTP/1.1\r\nHost: h\r\n\r\n")
+			require.Equal(w, 500, resp.StatusCode, path)
+			synctest.Wait()
+			require.EqualValues(w, i+1, m.State().Inbound.Calls.Status["5xx"])
+		}
+	})
+}
+
+// A stream of events is not how long requests take.
+func TestStreamsOfEventsAreNoServiceTime(t *testing.T) {
+	for _, media := range []string{"text/event-stream", "text/plain"} {
+		inBubble(t, func(w *world) {
+			m := inbound(w, tulle.Inbound{Overload: &overload.Policy{}})
+			h := m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Content-Type", media)
+				_, _ = io.WriteString(rw, "data: x\n\n")
+				time.Sleep(time.Hour)
+			}))
+			visit(h, "GET /", "")
+			time.Sleep(time.Second)
+			visit(m.Handler(&handled{}), "GET /", "")
+			require.Equal(w, media == "text/plain", m.State().Inbound.Overload.ServiceTime > time.Second)
+		})
+	}
+}
