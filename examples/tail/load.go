@@ -34,6 +34,7 @@ const (
 	mostServers = 64
 	mostCallers = 1000
 	mostRate    = 5000
+	leastLength = 100 * time.Millisecond
 	mostLength  = 10 * time.Minute
 )
 
@@ -47,7 +48,7 @@ func (l load) validate() error {
 	fault(l.servers >= 4 && l.servers <= mostServers, "-servers: %d is not from 4 to %d", l.servers, mostServers)
 	fault(l.callers >= 1 && l.callers <= mostCallers, "-callers: %d is not from 1 to %d", l.callers, mostCallers)
 	fault(l.rate >= 1 && l.rate <= mostRate, "-rate: %v is not from 1 to %d", l.rate, mostRate)
-	fault(l.length >= time.Second && l.length <= mostLength, "-for: %v is not from 1s to %v", l.length, mostLength)
+	fault(l.length >= leastLength && l.length <= mostLength, "-for: %v is not from %v to %v", l.length, leastLength, mostLength)
 	return errors.Join(faults...)
 }
 
@@ -72,9 +73,10 @@ func (l load) calls() []call {
 
 // trouble is what happens to a server while calls go on.
 type trouble struct {
-	server   int
-	what     string
-	from, to time.Duration
+	server int
+	// name is that of such a server, what is what it does.
+	name, what string
+	from, to   time.Duration
 	// order is what the server is told; one that is paused is told nothing.
 	order  order
 	paused bool
@@ -88,11 +90,11 @@ const slowness = 3
 func (l load) troubles() []trouble {
 	part := func(tenths int) time.Duration { return l.length * time.Duration(tenths) / 10 }
 	all := []trouble{
-		{server: 1, what: "is slow", from: part(1), to: part(8), order: order{Slow: slowness}},
-		{server: 2, what: "fails fast", from: part(2), to: part(4), order: order{Fail: true}},
+		{server: 1, name: "slow", what: fmt.Sprintf("takes %d times as long", slowness), from: part(1), to: part(8), order: order{Slow: slowness}},
+		{server: 2, name: "failing", what: "fails at once", from: part(2), to: part(4), order: order{Fail: true}},
 	}
 	if canPause {
-		all = append(all, trouble{server: 3, what: "is stopped", from: part(5), to: part(7), paused: true})
+		all = append(all, trouble{server: 3, name: "stopped", what: "is stopped", from: part(5), to: part(7), paused: true})
 	}
 	return all
 }
@@ -101,7 +103,7 @@ func (l load) troubles() []trouble {
 func describe(troubles []trouble) string {
 	var parts []string
 	for _, t := range troubles {
-		parts = append(parts, fmt.Sprintf("one %s for %v", t.what, t.to-t.from))
+		parts = append(parts, fmt.Sprintf("one %s for %s", t.what, short(t.to-t.from)))
 	}
 	return "Meanwhile " + strings.Join(parts, ", ") + "."
 }

@@ -60,11 +60,11 @@ func run(args []string, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	fmt.Fprintf(out, "%d servers with %d workers each, %d callers, %v calls a second, %v for each policy\n",
-		l.servers, workers, l.callers, l.rate, l.length)
+	fmt.Fprintf(out, "%d servers with %d workers each, %d callers, %v calls a second, %s for each policy\n",
+		l.servers, workers, l.callers, l.rate, short(l.length))
 	troubles := l.troubles()
 	for _, t := range troubles {
-		fmt.Fprintf(out, "server %d %s from %v to %v\n", t.server+1, t.what, t.from, t.to)
+		fmt.Fprintf(out, "server %d %s from %s to %s\n", t.server+1, t.what, short(t.from), short(t.to))
 	}
 	if !canPause {
 		fmt.Fprintln(out, "no server is stopped: this system cannot stop processes")

@@ -12,12 +12,12 @@ import (
 // logarithmic scale of time, and the same in figures.
 const (
 	pictureWidth = 900
-	plotLeft     = 150
-	plotRight    = 540
+	plotLeft     = 180
+	plotRight    = 550
 	plotTop      = 104
 	rowHeight    = 38
 	dotRadius    = 6
-	firstColumn  = 600
+	firstColumn  = 612
 	columnWidth  = 64
 )
 
@@ -49,8 +49,8 @@ func picture(results []result, l load, troubles []trouble) []byte {
 	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-labelledby="title about">`+"\n",
 		pictureWidth, height)
 	title := "How long calls take, by how their endpoints are chosen"
-	about := fmt.Sprintf("%d callers that know nothing of each other, %d servers with %d workers, %v calls a second for %v.",
-		l.callers, l.servers, workers, l.rate, l.length)
+	about := fmt.Sprintf("%d callers that know nothing of each other, %d servers with %d workers, %v calls a second for %s.",
+		l.callers, l.servers, workers, l.rate, short(l.length))
 	d.printf("<title id=\"title\">%s</title>\n<desc id=\"about\">%s</desc>\n<style>%s</style>\n", title, about, pictureStyle)
 	d.printf(`<rect class="ground" width="%d" height="%d" rx="6"/>`+"\n", pictureWidth, height)
 	d.text(20, 30, "title", title)
@@ -60,7 +60,7 @@ func picture(results []result, l load, troubles []trouble) []byte {
 	for i := range quantiles {
 		x := column(i)
 		d.text(x, plotTop-10, "head", quantiles[i].name)
-		d.printf(`<circle class="q%d" cx="%d" cy="%d" r="5"/>`+"\n", i, x-7*len(quantiles[i].name)-8, plotTop-14)
+		d.printf(`<circle class="q%d" cx="%d" cy="%d" r="5"/>`+"\n", i, x-8*len(quantiles[i].name)-8, plotTop-14)
 	}
 	d.text(column(len(quantiles)), plotTop-10, "head", "failed")
 
@@ -73,7 +73,7 @@ func picture(results []result, l load, troubles []trouble) []byte {
 	for _, t := range scale.ticks {
 		x := scale.x(t)
 		d.printf(`<line class="grid" x1="%.1f" x2="%[1]g" y1="%d" y2="%d"/>`+"\n", x, plotTop, bottom)
-		d.text(int(math.Round(x)), bottom+18, "axis", t.String())
+		d.text(int(math.Round(x)), bottom+18, "axis", short(t))
 	}
 	d.text((plotLeft+plotRight)/2, bottom+36, "axis", "time to the answer, logarithmic")
 	for i := range results {
@@ -91,13 +91,20 @@ func (d *drawing) row(r *result, s scale, y int) {
 		class = "own"
 	}
 	d.text(20, y+4, class, r.policy)
-	d.printf(`<line class="range" x1="%.1f" x2="%.1f" y1="%d" y2="%[3]d"/>`+"\n",
-		s.x(r.quantile(quantiles[0].of)), s.x(r.quantile(quantiles[len(quantiles)-1].of)), y)
+	if len(r.took) > 0 {
+		d.printf(`<line class="range" x1="%.1f" x2="%.1f" y1="%d" y2="%[3]d"/>`+"\n",
+			s.x(r.quantile(quantiles[0].of)), s.x(r.quantile(quantiles[len(quantiles)-1].of)), y)
+	}
 	for i, q := range quantiles {
-		d.printf(`<circle class="q%d" cx="%.1f" cy="%d" r="%d"><title>`, i, s.x(r.quantile(q.of)), y, dotRadius)
-		d.escape(fmt.Sprintf("%s, %s: %v", r.policy, q.name, rounded(r.quantile(q.of))))
+		if len(r.took) == 0 {
+			d.text(column(i), y+4, "figure", "–")
+			continue
+		}
+		at := r.quantile(q.of)
+		d.printf(`<circle class="q%d" cx="%.1f" cy="%d" r="%d"><title>`, i, s.x(at), y, dotRadius)
+		d.escape(fmt.Sprintf("%s, %s: %s", r.policy, q.name, short(at)))
 		d.printf("</title></circle>\n")
-		d.text(column(i), y+4, "figure", short(r.quantile(q.of)))
+		d.text(column(i), y+4, "figure", short(at))
 	}
 	d.text(column(len(quantiles)), y+4, "figure", percent(r.unanswered()))
 }
@@ -156,16 +163,4 @@ func (s scale) x(at time.Duration) float64 {
 	first, last := math.Log(float64(s.ticks[0])), math.Log(float64(s.ticks[len(s.ticks)-1]))
 	part := (math.Log(max(1, float64(at))) - first) / (last - first)
 	return plotLeft + (plotRight-plotLeft)*min(max(0, part), 1)
-}
-
-// short is for a narrow column.
-func short(d time.Duration) string {
-	switch {
-	case d == 0:
-		return "–"
-	case d >= time.Second:
-		return fmt.Sprintf("%.2f s", d.Seconds())
-	default:
-		return fmt.Sprintf("%.0f ms", d.Seconds()*1000)
-	}
 }

@@ -28,8 +28,8 @@ type policy struct {
 
 func policies() []policy {
 	return []policy{
-		{name: "one connection", http2: true},
-		{name: "kept connections"},
+		{name: "one HTTP/2 connection", http2: true},
+		{name: "HTTP/1 connections"},
 		{name: "random", balancer: balancer.Random{}},
 		{name: "round robin", balancer: balancer.RoundRobin{}},
 		{name: "least request", balancer: balancer.LeastRequest{}},

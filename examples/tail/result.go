@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,7 +76,7 @@ func (r *result) quantile(of float64) time.Duration {
 	if len(r.took) == 0 {
 		return 0
 	}
-	return r.took[min(int(of*float64(len(r.took))), len(r.took)-1)]
+	return r.took[max(0, int(math.Ceil(of*float64(len(r.took))))-1)]
 }
 
 // unanswered returns the part of the calls that were not answered.
@@ -89,13 +91,13 @@ func table(out io.Writer, results []result, troubles []trouble) {
 	}
 	fmt.Fprint(w, "failed\texpired\t")
 	for _, t := range troubles {
-		fmt.Fprintf(w, "to the one that %s\t", t.what)
+		fmt.Fprintf(w, "to %s\t", t.name)
 	}
 	fmt.Fprintln(w)
 	for _, r := range results {
 		fmt.Fprint(w, r.policy, "\t")
 		for _, q := range quantiles {
-			fmt.Fprint(w, rounded(r.quantile(q.of)), "\t")
+			fmt.Fprint(w, short(r.quantile(q.of)), "\t")
 		}
 		fmt.Fprintf(w, "%s\t%s\t", percent(float64(r.failed)/float64(max(1, r.calls))), percent(float64(r.expired)/float64(max(1, r.calls))))
 		for _, share := range r.shares {
@@ -114,7 +116,7 @@ func table(out io.Writer, results []result, troubles []trouble) {
 	for _, r := range results {
 		late = max(late, r.late)
 	}
-	fmt.Fprintf(out, "\nThe latest call began %v after it was due.\n", rounded(late))
+	fmt.Fprintf(out, "\nThe latest call began %s after it was due.\n", short(late))
 }
 
 // reasons tells the picks by reason, the most frequent first.
@@ -148,10 +150,20 @@ func percent(part float64) string {
 	return fmt.Sprintf("%.1f %%", part*100)
 }
 
-// rounded leaves out what nobody reads.
-func rounded(d time.Duration) time.Duration {
+// short tells a time with three digits at most.
+func short(d time.Duration) string {
+	unit, name := time.Millisecond, "ms"
 	if d >= time.Second {
-		return d.Round(10 * time.Millisecond)
+		unit, name = time.Second, "s"
 	}
-	return d.Round(100 * time.Microsecond)
+	v := float64(d) / float64(unit)
+	decimals := 0
+	for edge := 100.0; decimals < 2 && v < edge; edge /= 10 {
+		decimals++
+	}
+	figure := strconv.FormatFloat(v, 'f', decimals, 64)
+	if strings.Contains(figure, ".") {
+		figure = strings.TrimRight(strings.TrimRight(figure, "0"), ".")
+	}
+	return figure + " " + name
 }
