@@ -48,7 +48,9 @@ func TestServeStopsWithoutLosingRequests(t *testing.T) {
 			}
 			_, _ = io.WriteString(rw, "answer")
 		}))
-		caller := w.mesh(one("10.0.0.1:80"))
+		c := one("10.0.0.1:80")
+		c.Services[0].KeepLoadReports = true
+		caller := w.mesh(c)
 		a := w.get(caller, "http://reviews/")
 		require.Empty(w, a.header.Get(endpoint.LoadReportHeader))
 		status, text := ask(m.ReadyHandler())
