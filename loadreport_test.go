@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -363,13 +364,18 @@ func TestInboundTrailerReachesTheCaller(t *testing.T) {
 				time.Sleep(3 * time.Second)
 			}
 		}))
+		var mu sync.Mutex
 		var trailers []http.Header
 		w.net.Serve(w.T, "10.0.0.1:80", handler)
 		m := w.mesh(c, tulle.WithAttemptMiddleware(func(next http.RoundTripper) http.RoundTripper {
 			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
 				resp, err := next.RoundTrip(r)
 				if err == nil {
-					resp.Body = &atEOF{resp.Body, func() { trailers = append(trailers, resp.Trailer.Clone()) }}
+					resp.Body = &atEOF{resp.Body, func() {
+						mu.Lock()
+						defer mu.Unlock()
+						trailers = append(trailers, resp.Trailer.Clone())
+					}}
 				}
 				return resp, err
 			})
