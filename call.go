@@ -49,6 +49,8 @@ type Call struct {
 	// spared is the decision of a rate limit that only observes, if it would
 	// have refused the call.
 	spared *ratelimit.Decision
+	// turn is set if a rate limit has kept the call waiting.
+	turn *turn
 
 	scope *telemetry.Scope // nil if nobody watches
 	span  telemetry.Span
@@ -136,7 +138,8 @@ func (c *Call) run(in *http.Request) (*http.Response, error) {
 		closeBody(in)
 		return nil, c.fail(&Error{Reason: outcome.ShuttingDown})
 	}
-	if err := c.charge(); err != nil {
+	ctx, err := c.charge(ctx)
+	if err != nil {
 		closeBody(in)
 		return nil, c.fail(err)
 	}
@@ -159,25 +162,6 @@ func (c *Call) run(in *http.Request) (*http.Response, error) {
 		return nil, c.fail(err)
 	}
 	return c.deliver(resp), nil
-}
-
-// charge waits for the turn of the call under a rate limit. It comes before
-// everything that costs something. Copies are not charged.
-func (c *Call) charge() error {
-	if c.dest.rate == nil || c.mirrored {
-		return nil
-	}
-	d, err := c.dest.rate.Acquire(c.in, 1)
-	if err == nil {
-		if d.WouldRefuse() {
-			c.spared = &d
-		}
-		return nil
-	}
-	if refused, ok := errors.AsType[*ratelimit.Error](err); ok {
-		return &Error{Reason: outcome.RateLimited, RetryAfter: refused.RetryAfter, Err: err}
-	}
-	return c.refuse(outcome.RateLimited, err)
 }
 
 // begin counts the call in. It comes before everything that can end it.
@@ -286,6 +270,9 @@ func (c *Call) reason(err error) outcome.Reason {
 
 // end counts the call out and tells the hooks, once.
 func (c *Call) end(d CallDone) {
+	if c.turn != nil {
+		c.turn.stop()
+	}
 	if c.route.stats != nil {
 		c.route.stats.end(d.Status, d.Reason)
 	}

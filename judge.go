@@ -100,13 +100,18 @@ const (
 )
 
 // neutral reports whether an error is none of the endpoint's: the caller went
-// away or left too little time, or the request was never a request.
+// away, he or a rate limit left too little time, or the request was never a
+// request.
 func (a *attempt) neutral(now time.Time) bool {
 	c := a.call
 	if a.out.Class.Failed() && malformed(c.in) {
 		return true
 	}
 	deadline, expired := expired(c.in, now)
+	if c.turn.over(now) && (!expired || c.turn.until.Before(deadline)) {
+		// A rate limit has had a part of the call's own time.
+		deadline, expired = c.turn.until, true
+	}
 	if !expired {
 		return c.in.Context().Err() != nil || cancelled(c.in)
 	}

@@ -37,7 +37,7 @@ func (t *tryer) Prepare(ctx context.Context, n int) (retry.Try, error) {
 			return nil, &aborted{abort}
 		}
 		now = time.Now()
-	} else if n > 1 || c.entered.Load() {
+	} else if n > 1 || c.entered.Load() || c.turn != nil {
 		now = time.Now()
 	}
 	a := &c.first

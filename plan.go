@@ -109,6 +109,8 @@ type destination struct {
 	breaker *breaker.Breaker   // nil without
 	limiter *breaker.Limiter   // nil without
 	rate    *ratelimit.Limiter // nil without
+	// rateWait is how long that may keep a call.
+	rateWait time.Duration
 }
 
 // compile makes a plan of a configuration. It changes nothing that is live.
@@ -287,6 +289,8 @@ func (p *plan) destination(c *Service, subset string, narrower Policies, was *pl
 		if d.rate, err = p.rate(rateKey{c.Name, policies.RateLimit}, was); err != nil {
 			return nil, fmt.Errorf("rateLimit: %w", err)
 		}
+		e := policies.RateLimit.Effective()
+		d.rateWait = max(e.MaxWait, e.StoreTimeout)
 	}
 	p.made[key] = d
 	return d, nil

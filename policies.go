@@ -34,7 +34,8 @@ type Policies struct {
 	// policies share one.
 	Limit *breaker.Limit `json:"limit,omitzero"`
 	// RateLimit bounds how many calls are made in a time, before anything else
-	// is done for them; they wait for their turn within its MaxWait. A policy
+	// is done for them; they wait for their turn within its MaxWait, and within
+	// Timeout, which goes on meanwhile. A policy
 	// that is used in several places, through the same pointer, has one set of
 	// buckets for each service.
 	RateLimit *ratelimit.Config `json:"rateLimit,omitzero"`

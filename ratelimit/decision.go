@@ -24,6 +24,9 @@ type Decision struct {
 	// nothing else is charged. It is 0 if it would never be, since it costs
 	// more than the burst, and where a Store has failed.
 	RetryAfter time.Duration
+	// Waited is how long the request has waited: for its turn, if it had to,
+	// or for a Store.
+	Waited time.Duration
 	// StoreErr is why the Store did not decide, if it did not; Allowed is
 	// then what Config.OnStoreFailure makes of it.
 	StoreErr error
@@ -52,7 +55,7 @@ func (d Decision) Err() error {
 	if d.Allowed {
 		return nil
 	}
-	e := &Error{Policy: d.Policy, RetryAfter: d.RetryAfter, Err: d.StoreErr}
+	e := &Error{Policy: d.Policy, RetryAfter: d.RetryAfter, Waited: d.Waited, Err: d.StoreErr}
 	if d.violated != 0 {
 		d.limiter.each(d.violated, func(b *limit) { e.Violated = append(e.Violated, b.Name) })
 	}
@@ -69,7 +72,7 @@ type Error struct {
 	// nothing else is charged. It is 0 if it would never be, since it costs
 	// more than the burst, and where a Store has failed.
 	RetryAfter time.Duration
-	// Waited is how long the request had waited.
+	// Waited is how long the request had waited, for its turn or for a Store.
 	Waited time.Duration
 	// Err is why the Store did not decide, where it did not: the request is
 	// refused by no fault of its own, and 503 says that better than 429.
@@ -90,7 +93,7 @@ func (e *Error) Error() string {
 	default:
 		s += fmt.Sprintf(", again in %v", e.RetryAfter.Round(time.Millisecond))
 	}
-	if e.Waited > 0 {
+	if e.Waited >= time.Millisecond {
 		s += fmt.Sprintf(", after a wait of %v", e.Waited.Round(time.Millisecond))
 	}
 	return s

@@ -125,7 +125,9 @@ func (l *Limiter) Take(r *http.Request, cost int64, now time.Time) (d Decision) 
 func (l *Limiter) takeAll(r *http.Request, cost int64, now time.Time) (d Decision) {
 	since := now.Sub(l.epoch)
 	if l.remote != nil {
+		asked := time.Now()
 		d = l.takeRemote(r, cost, since)
+		d.Waited = time.Since(asked)
 	} else {
 		var k keys
 		l.keysOf(r, &k)

@@ -96,17 +96,16 @@ func (q *queue) wait(ctx context.Context, w *waiter, start time.Time) (Decision,
 		}
 	case <-late.C:
 		if q.leave(w) {
-			waited := time.Since(start)
 			now := since(q.limiter)
 			d := q.limiter.behind(w, now)
+			d.Waited = time.Since(start)
 			q.limiter.count(&d, now)
-			err := d.Err().(*Error)
-			err.Waited = waited
-			return d, err
+			return d, d.Err()
 		}
 	}
 	// Its turn has come, be it at the same moment, and it has been charged.
 	q.limiter.count(&w.decision, since(q.limiter))
+	w.decision.Waited = time.Since(start)
 	return w.decision, nil
 }
 
