@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -86,16 +85,23 @@ var members = [...]struct {
 }
 
 // member returns the index in members, -1 if the name has no field.
-func member(name string) int {
+func member(name string) int { return memberFrom(0, name) }
+
+// memberFrom looks at the members from the given one on first.
+func memberFrom(from int, name string) int {
 	for i := range members {
-		if members[i].name == name {
-			return i
+		if from+i >= len(members) {
+			from -= len(members)
+		}
+		if members[from+i].name == name {
+			return from + i
 		}
 	}
 	return -1
 }
 
-func (r *LoadReport) get(i int) float64 {
+// figures returns the figures of the members.
+func (r *LoadReport) figures() [len(members)]float64 {
 	leaving := 0.0
 	if r.Leaving {
 		leaving = 1
@@ -103,7 +109,7 @@ func (r *LoadReport) get(i int) float64 {
 	return [...]float64{
 		r.CPU, r.Memory, r.Application, r.RPS, r.EPS, r.InFlight, r.Limit,
 		float64(r.ServiceTime) / float64(time.Millisecond), leaving,
-	}[i]
+	}
 }
 
 func (r *LoadReport) set(i int, v float64) {
@@ -145,8 +151,8 @@ func limits(name string) (low, high float64, kept bool) {
 func (r LoadReport) AppendText(b []byte) []byte {
 	start := len(b)
 	b = append(b, textPrefix...)
-	for i := range members {
-		b = appendFigure(b, i, r.get(i))
+	for i, v := range r.figures() {
+		b = appendFigure(b, i, v)
 	}
 	for i, m := range r.Named {
 		if i == maxNamed {
@@ -171,20 +177,21 @@ func appendFigure(b []byte, i int, v float64) []byte {
 	if !within(v, 0, members[i].high) {
 		return b
 	}
-	decimals := 3
-	for edge := 10.0; decimals > 0 && v >= edge; edge *= 10 {
-		decimals--
+	parts := uint64(1000) // of one
+	for edge := 10.0; parts > 1 && v >= edge; edge *= 10 {
+		parts /= 10
 	}
-	start := len(b)
+	n := uint64(v*float64(parts) + 0.5)
+	if n == 0 {
+		return b
+	}
 	b = append(append(b, members[i].name...), '=')
-	number := len(b)
-	b = strconv.AppendFloat(b, v, 'f', decimals, 64)
-	if decimals > 0 {
-		b = bytes.TrimRight(b, "0")
-		b = bytes.TrimSuffix(b, []byte("."))
-	}
-	if string(b[number:]) == "0" {
-		return b[:start]
+	b = strconv.AppendUint(b, n/parts, 10)
+	if rest := n % parts; rest > 0 {
+		b = append(b, '.')
+		for ; rest > 0; rest = rest * 10 % parts {
+			b = append(b, '0'+byte(rest*10/parts))
+		}
 	}
 	return append(b, ',')
 }

@@ -3,6 +3,8 @@ package endpoint_test
 import (
 	"math"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,11 +18,13 @@ func FuzzParseLoadReport(f *testing.F) {
 		"TEXT cpu_utilization:0.3,eps=99.996,named_metrics.ms=0.0005",
 		"TEXT named_metrics.kv=0.4,utilization.disk=1e-9,request_cost.rows=1e15,named_metrics.d=-3.25,rps=1",
 		"TEXT eps=9.9996,rps_fractional=999.96,named_metrics.lim=99999.5",
+		"0.3", "123456789012345", "1234567890123456", ".5", "5.", ".", "1.2.3", "0.000000000000001", "-0", "1e3", "00000000000000000000000000000001",
 		"JSON {}", "BIN AA==", "TEXT ", "TEXT eps=1,eps=1", "TEXT eps=NaN", "TEXT eps=1e309", "TEXT a=1,,",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
+		checkNumber(t, value)
 		r, err := endpoint.ParseLoadReport(value)
 		if err != nil {
 			if !reflect.DeepEqual(r, endpoint.LoadReport{}) {
@@ -49,6 +53,25 @@ func FuzzParseLoadReport(f *testing.F) {
 			t.Fatalf("%+v then %+v, %v", again, third, err)
 		}
 	})
+}
+
+// checkNumber has a number read as strconv reads it.
+func checkNumber(t *testing.T, text string) {
+	t.Helper()
+	if strings.ContainsFunc(text, func(c rune) bool { return !strings.ContainsRune("0123456789.+-eE", c) }) || len(text) > 32 {
+		return
+	}
+	want, err := strconv.ParseFloat(text, 64)
+	r, refused := endpoint.ParseLoadReport("TEXT named_metrics.x=" + text)
+	if err != nil || math.Abs(want) > 1e15 {
+		if refused == nil {
+			t.Fatalf("%q is no number in range", text)
+		}
+		return
+	}
+	if refused != nil || r.Named[0].Value != want {
+		t.Fatalf("%q is %v, not %v: %v", text, want, r.Named, refused)
+	}
 }
 
 func figures(r endpoint.LoadReport) []float64 {

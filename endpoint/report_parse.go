@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"errors"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -64,28 +65,45 @@ func ParseLoadReport(value string) (LoadReport, error) {
 	for more := true; more; {
 		var text string
 		text, rest, more = strings.Cut(rest, ",")
-		if err := r.parseMember(strings.Trim(text, " \t"), &seen); err != nil {
+		if err := r.parseMember(trim(text), &seen); err != nil {
 			return LoadReport{}, err
 		}
 	}
 	return r, nil
 }
 
-// parseMember takes over one member. A bit of seen stands for each of members.
+// trim takes away the space around a part of a member.
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// parseMember takes over one member, which is trimmed. A bit of seen stands for
+// each of members.
 func (r *LoadReport) parseMember(text string, seen *uint16) error {
-	at := strings.IndexAny(text, "=:")
-	if at < 0 {
+	at := 0
+	for at < len(text) && text[at] != '=' && text[at] != ':' {
+		at++
+	}
+	if at == len(text) {
 		return memberFault(text, "is not name=number")
 	}
-	name := strings.TrimRight(text[:at], " \t")
-	if !validName(name) {
+	name := trim(text[:at])
+	// Members mostly come in the order in which they are written here.
+	i := memberFrom(bits.Len16(*seen), name)
+	if i < 0 && !validName(name) {
 		return memberFault(name, "is no name")
 	}
-	v, ok := parseNumber(strings.TrimLeft(text[at+1:], " \t"))
+	v, ok := parseNumber(trim(text[at+1:]))
 	if !ok {
 		return memberFault(name, "has no finite decimal number")
 	}
-	if i := member(name); i >= 0 {
+	if i >= 0 {
 		switch bit := uint16(1) << i; {
 		case *seen&bit != 0:
 			return memberFault(name, "comes twice")
@@ -111,9 +129,40 @@ func (r *LoadReport) parseMember(text string, seen *uint16) error {
 	return nil
 }
 
-// parseNumber reads a decimal number. strconv knows forms that no other ORCA
-// reader does, such as hexadecimal and "infinity".
+// maxExact is how many digits a number has at most that is surely exact in a
+// float64, as are the powers of ten up to that.
+const maxExact = 15
+
+var powers = [maxExact + 1]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
+
+// parseNumber reads a decimal number. Of short ones without sign and exponent,
+// which is what reports are made of, it knows what strconv would say: the
+// quotient of two exact numbers is rounded once.
 func parseNumber(s string) (v float64, ok bool) {
+	n, digits, point := 0, 0, -1
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9' && digits < maxExact:
+			n = n*10 + int(c-'0')
+			digits++
+		case c == '.' && point < 0:
+			point = digits
+		default:
+			return parseAny(s)
+		}
+	}
+	switch {
+	case digits == 0:
+		return 0, false
+	case point < 0:
+		return float64(n), true
+	}
+	return float64(n) / powers[digits-point], true
+}
+
+// parseAny reads any decimal number. strconv knows forms that no other ORCA
+// reader does, such as hexadecimal and "infinity".
+func parseAny(s string) (v float64, ok bool) {
 	if s == "" || len(s) > maxNumber {
 		return 0, false
 	}
