@@ -26,9 +26,21 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 		case ok:
 			refused.write(w)
 		default:
-			next.ServeHTTP(w, v.Attach(r, t))
+			through := v.Attach(r, t)
+			if r.MultipartForm == nil {
+				defer removeFiles(through)
+			}
+			next.ServeHTTP(w, through)
 		}
 	})
+}
+
+// removeFiles removes what a handler has made of a form: the server does so
+// with the request that it knows, and not with a copy.
+func removeFiles(r *http.Request) {
+	if r.MultipartForm != nil {
+		_ = r.MultipartForm.RemoveAll()
+	}
 }
 
 // Attach returns a copy of a request for the handler: with the principal and
