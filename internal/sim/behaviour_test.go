@@ -171,18 +171,64 @@ func TestHangInLine(t *testing.T) {
 	require.Zero(t, early)
 }
 
+// A server that crashes does not end what it was about to fail.
+func TestCrashWhileFailing(t *testing.T) {
+	s := spans(t, behaves(
+		at(0, func(f *sim.Fleet) { f.FailFast(0, 300*time.Millisecond) }),
+		at(1*second, func(f *sim.Fleet) { f.Crash(0) }),
+	), 0, 0, 1*second)
+	require.Zero(t, s[0].classes[outcome.Gateway], "the time-out is earlier")
+	sc := behaves(
+		at(0, func(f *sim.Fleet) { f.FailFast(0, 100*time.Millisecond) }),
+		at(1*second, func(f *sim.Fleet) { f.Crash(0) }),
+	)
+	s = spans(t, sc, 0, 0, 898*time.Millisecond, 998*time.Millisecond)
+	require.Equal(t, map[outcome.Class]int{outcome.Gateway: s[0].reported}, s[0].classes)
+	require.Len(t, s[1].classes, 1)
+	require.Greater(t, s[1].classes[outcome.Reset], 2)
+}
+
+// Messages take what they are said to take, and as much more as chance adds.
+func TestDelayAndJitter(t *testing.T) {
+	sc := behaves(at(0, func(f *sim.Fleet) { f.FailFast(0, time.Millisecond) }))
+	sc.Delay, sc.Jitter = time.Millisecond, 2*time.Millisecond
+	s := spans(t, sc, 0, 0)
+	require.GreaterOrEqual(t, s[0].fastest, 3*time.Millisecond)
+	require.Less(t, s[0].fastest, 4*time.Millisecond)
+	require.LessOrEqual(t, s[0].slowest, 7*time.Millisecond)
+	require.Greater(t, s[0].slowest, 6*time.Millisecond)
+}
+
+// Servers that come back grow into their share within the ramp.
+func TestRamp(t *testing.T) {
+	back := func(ramp time.Duration) float64 {
+		s := behaves(
+			at(1*second, func(f *sim.Fleet) { f.Hold(endpoint.Ejected, 0) }),
+			at(2*second, func(f *sim.Fleet) { f.Lift(endpoint.Ejected, 0) }),
+		)
+		s.Warm, s.Servers, s.Load = -1, sim.Servers(4, sim.Server{}), .5
+		s.Chooser = sim.Balanced{Policy: balancer.Random{}, Ramp: ramp}
+		picks := s.Run(t).Seconds[2].Picks
+		return float64(picks[0]) / float64(picks[0]+picks[1]+picks[2]+picks[3])
+	}
+	require.InDelta(t, .25, back(0), .05)
+	require.Less(t, back(2*second), .15)
+}
+
 // Whoever stops at once what nobody waits for keeps up better under more than
 // it can do.
 func TestAbandon(t *testing.T) {
-	run := func(abandon bool) float64 {
+	run := func(abandon bool, guard *overload.Policy) float64 {
 		s := behaves()
-		s.Servers = sim.Servers(2, sim.Server{})
+		s.Servers = sim.Servers(2, sim.Server{Guard: guard})
 		s.Load, s.Abandon, s.Chooser, s.Warm, s.Work = 1.5, abandon, sim.Central{}, second, sim.Work{}
 		return s.Run(t).ErrorShare()
 	}
-	stops, goesOn := run(false), run(true)
-	require.InDelta(t, 1-1/1.5, stops, .04, "as much is done as can be")
-	require.Greater(t, goesOn, .95)
+	for _, guard := range []*overload.Policy{nil, {MaxInFlight: 4, Waiting: 1 << 20, MaxWait: time.Minute}} {
+		stops, goesOn := run(false, guard), run(true, guard)
+		require.InDelta(t, 1-1/1.5, stops, .04, "as much is done as can be")
+		require.Greater(t, goesOn, .95)
+	}
 }
 
 // Servers that are held get nothing, and those that come late nothing before.

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -132,20 +131,28 @@ func (f *Fleet) loop() {
 			f.happen(f.events.pop())
 			f.collect()
 		}
-		for f.giveUps.len() > 0 && f.giveUps.first().at <= f.now {
-			if p := f.giveUps.pop(); p.call.life == p.life && !p.call.ended {
-				p.call.caller.giveUp(p.call)
-			}
+		for p := f.impatient(); p != nil && p.at <= f.now; p = f.impatient() {
+			p.call.caller.giveUp(p.call)
 		}
 	}
 }
 
-func (f *Fleet) soonest() (at int64, ok bool) {
-	for f.giveUps.len() > 0 && (f.giveUps.first().call.life != f.giveUps.first().life || f.giveUps.first().call.ended) {
+// impatient returns who gives up next, if nothing comes before, nil if nobody
+// waits.
+func (f *Fleet) impatient() *patience {
+	for f.giveUps.len() > 0 {
+		p := f.giveUps.first()
+		if p.call.life == p.life && !p.call.ended {
+			return p
+		}
 		f.giveUps.pop()
 	}
-	if f.giveUps.len() > 0 {
-		at, ok = f.giveUps.first().at, true
+	return nil
+}
+
+func (f *Fleet) soonest() (at int64, ok bool) {
+	if p := f.impatient(); p != nil {
+		at, ok = p.at, true
 	}
 	if h := f.events.heap; len(h) > 0 && (!ok || h[0].at < at) {
 		at, ok = h[0].at, true
@@ -259,6 +266,9 @@ func (f *Fleet) take() *call {
 
 // release takes back a call when nothing refers to it.
 func (f *Fleet) release(c *call) {
+	if c.open == 0 {
+		panic("sim: a call has ended that has ended before")
+	}
 	if c.open--; c.open == 0 {
 		c.life = 0
 		f.free = append(f.free, c)
@@ -307,34 +317,3 @@ func (f *Fleet) Lift(h endpoint.Hold, servers ...int) {
 // SetLoad changes the calls that come to this part of what the servers can
 // do, from the next call on.
 func (f *Fleet) SetLoad(load float64) { f.rate = load * f.scenario.capacity() / f.work.mean() }
-
-// end stops what is still under way at the servers, for callers no longer
-// wait, and says what does not add up.
-func (f *Fleet) end() error {
-	if t := &f.tally; t.ends != t.out.All {
-		return fmt.Errorf("%d calls have ended %d times", t.out.All, t.ends)
-	}
-	for n, s := range f.servers {
-		if s.state != gone {
-			f.Crash(n)
-		}
-		f.collect()
-		for _, e := range f.events.heap {
-			if e.kind == failure && int(e.server) == n {
-				e.call.ticket.Leave(false)
-			}
-		}
-		if in := s.guard.Stats(); in.InFlight != 0 || in.Waiting != 0 {
-			return fmt.Errorf("server %d: %d requests are in and %d wait at the end", n, in.InFlight, in.Waiting)
-		}
-	}
-	f.visits.Wait()
-	for _, c := range f.callers {
-		for n, e := range c.endpoints {
-			if e != nil && e.InFlight() != 0 {
-				return fmt.Errorf("caller %d: %d calls to server %d in flight at the end", c.index, e.InFlight(), n)
-			}
-		}
-	}
-	return nil
-}

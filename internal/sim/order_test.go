@@ -91,7 +91,8 @@ func (p *prober) Pick(now time.Time, draw uint64) int {
 // A probe takes as long as two messages and tells what is true half way.
 func TestProbes(t *testing.T) {
 	var answers, inFlight int
-	var alone []time.Duration // what servers say of requests that find few others
+	// What servers say of requests that find few others, and many.
+	var alone, crowded []time.Duration
 	s := sim.Scenario{
 		Seed: 1, Servers: sim.Servers(3, sim.Server{}), Callers: 2, Load: .8, Work: sim.Work{Constant: true}, Delay: time.Millisecond,
 		Warm: -1, Measure: 30 * time.Second,
@@ -101,8 +102,11 @@ func TestProbes(t *testing.T) {
 			require.Equal(t, now, time.Now(), "the clock is that of the simulation")
 			answers++
 			inFlight += r.InFlight
-			if r.InFlight < 4 && r.Latency > 0 {
+			switch {
+			case r.InFlight < 4 && r.Latency > 0:
 				alone = append(alone, r.Latency)
+			case r.InFlight == 8 || r.InFlight == 9:
+				crowded = append(crowded, r.Latency)
 			}
 		}},
 	}
@@ -112,6 +116,9 @@ func TestProbes(t *testing.T) {
 	require.InEpsilon(t, r.InFlight, float64(inFlight)/float64(answers), .03, "calls come, and ask, at any time")
 	slices.Sort(alone)
 	require.Equal(t, 10*time.Millisecond, alone[len(alone)/2])
+	slices.Sort(crowded)
+	require.Greater(t, crowded[len(crowded)/10], 20*time.Millisecond)
+	require.Less(t, crowded[len(crowded)*9/10], 40*time.Millisecond)
 }
 
 // Who hangs or is gone does not answer probes.

@@ -118,6 +118,19 @@ func TestChoices(t *testing.T) {
 	assert.InEpsilon(t, 10, run(sim.Central{}), .02)
 }
 
+// Who knows everything knows what is on the wire, and has no favourites.
+func TestCentralKnowsTheWire(t *testing.T) {
+	s := sim.Scenario{
+		Seed: 7, Servers: sim.Servers(20, sim.Server{Workers: 1}), Load: .2, Delay: 20 * time.Millisecond,
+		Work: sim.Work{Constant: true}, Chooser: sim.Central{},
+	}
+	r := s.Run(t)
+	assert.InDelta(t, 50, ms(r.P99), 3, "hardly anybody waits")
+	for _, n := range r.Picks {
+		assert.InEpsilon(t, r.Calls/20, n, .2)
+	}
+}
+
 // Spells slow down what they are said to slow down, and loads count them.
 func TestSpells(t *testing.T) {
 	s := sim.Server{Workers: 1, Sharing: true, Spells: sim.Spells{Mean: time.Second, Gap: time.Second, Low: .5, High: .5}}

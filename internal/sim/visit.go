@@ -79,6 +79,7 @@ func (s *server) fail(c *call) {
 	switch {
 	case c.incarnation != s.incarnation:
 		c.ticket.Leave(false)
+		s.inside--
 		s.fleet.answer(c, s.fleet.outcomes.reset, "")
 	case s.state == hangs:
 		s.later = append(s.later, func() { s.fail(c) })
@@ -163,16 +164,17 @@ func (f *Fleet) Crash(n int) {
 	s.jobs = jobs{workers: s.workers(), sharing: s.Sharing, at: f.now}
 	for _, c := range calls {
 		c.ticket.Leave(false)
+		s.inside--
 		f.answer(c, f.outcomes.reset, "")
 	}
 	for _, c := range s.entering {
 		// Its answer is on its way, and its place in the guard still held.
 		c.lost = true
 		c.open++
+		s.inside--
 		f.answer(c, f.outcomes.reset, "")
 		c.cancel()
 	}
-	s.inside = 0
 }
 
 // Resume lets server n work again, after Hang, FailFast or Crash; after Crash
