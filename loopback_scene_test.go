@@ -82,10 +82,10 @@ func until(t testing.TB, what string, holds func() bool) bool {
 
 // mesh returns a mesh whose connections are counted. Before it is shut down,
 // with the test, nothing may be under way in it any more.
-func (s *scene) mesh(c tulle.Config) *tulle.Mesh {
+func (s *scene) mesh(c tulle.Config, opts ...tulle.Option) *tulle.Mesh {
 	s.Helper()
 	base := &http.Transport{DialContext: s.dial}
-	m := realMesh(s.T, c, tulle.WithTransport(base), tulle.WithHooks(tulle.Hooks{
+	m := realMesh(s.T, c, append(opts, tulle.WithTransport(base), tulle.WithHooks(tulle.Hooks{
 		AttemptDone: func(d tulle.AttemptDone) {
 			if d.Result.Class == outcome.Timeout {
 				s.cut.Add(1)
@@ -96,7 +96,7 @@ func (s *scene) mesh(c tulle.Config) *tulle.Mesh {
 			defer s.mu.Unlock()
 			s.ends[d.Reason]++
 		},
-	}))
+	}))...)
 	s.Cleanup(func() { s.idle(m) })
 	return m
 }
