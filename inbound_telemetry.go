@@ -15,7 +15,7 @@ import (
 // what they refuse is seen as well.
 func (v *visit) watch(r *http.Request) {
 	if s := v.mesh.recorder.Server(); s != nil {
-		v.Context = s.Start(v.Context, r, v.guards.trusts(r))
+		v.Context = s.Start(v.Context, r, v.trusts(r))
 	}
 }
 
@@ -40,14 +40,14 @@ func (v *visit) watched(r *http.Request, status int, reason outcome.Reason, pani
 }
 
 // trusts reports whether the peer of a request is believed.
-func (g *guards) trusts(r *http.Request) bool {
+func (v *visit) trusts(r *http.Request) bool {
 	// An address that is none is in no network.
 	addr, _ := identity.PeerAddr(r.RemoteAddr)
-	t := g.config.Trust
+	t := v.guards.config.Trust
 	if len(t.Principals) == 0 {
 		return t.Trusts(addr, identity.Principal{})
 	}
-	return t.Trusts(addr, certificate(r))
+	return t.Trusts(addr, v.mesh.peers.of(r))
 }
 
 // nameOf returns the name of the rule that a guard is of, "" for none.

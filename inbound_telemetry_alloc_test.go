@@ -45,3 +45,25 @@ func TestInboundMetricsCostNothing(t *testing.T) {
 	traced, _ := through(tulle.WithTracerProvider(&oteltest.Traces{Unsampled: true}))
 	require.Greater(t, traced, allocs, "this test sees nothing")
 }
+
+// A peer with a certificate costs a place for its name in the context, over
+// every connection that it makes.
+func TestPeersCostNothing(t *testing.T) {
+	h := inbound(t, tulle.Inbound{}).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	w := nothingWriter{http.Header{}}
+	der := newIssuer(t).certificate(t, 2, "peer.example.org")
+	anyone := httptest.NewRequest(http.MethodGet, "/", nil)
+	first, second := shown(t, der), shown(t, der)
+	bare, _ := cost(func() { h.ServeHTTP(w, anyone) })
+	for _, r := range []*http.Request{first, second} {
+		known, _ := cost(func() { h.ServeHTTP(w, r) })
+		require.LessOrEqual(t, known, bare+2)
+	}
+	h.ServeHTTP(w, first)
+	other, _ := cost(func() { h.ServeHTTP(w, second) })
+	require.LessOrEqual(t, other, bare+2, "another connection")
+	made := httptest.NewRequest(http.MethodGet, "/", nil)
+	certified("spiffe://a/b")(made)
+	unknown, _ := cost(func() { h.ServeHTTP(w, made) })
+	require.Greater(t, unknown, bare+2, "this test sees nothing")
+}

@@ -43,6 +43,7 @@ type Mesh struct {
 	visits             stats
 	bodies             spared
 	stripped, badHints atomic.Uint64
+	peers              peers
 	keySets            *authn.KeySets
 	// leaving is set once the process is to stop; quiet gets a word when no
 	// request is left then. serving counts calls of Serve.

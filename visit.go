@@ -258,7 +258,7 @@ func (v *visit) pass(w http.ResponseWriter, r *http.Request) (served bool, err e
 		}
 		v.slot = slot
 	}
-	peer := certificate(r)
+	peer := v.mesh.peers.of(r)
 	if !peer.IsZero() {
 		v.Context = identity.NewContext(v.Context, peer)
 	}
@@ -304,26 +304,6 @@ func (v *visit) pass(w http.ResponseWriter, r *http.Request) (served bool, err e
 		}
 	}
 	return false, nil
-}
-
-// certificate returns who the peer of a mutually authenticated connection is:
-// the first URI that its verified certificate names, such as a SPIFFE ID, or
-// the first DNS name.
-func certificate(r *http.Request) identity.Principal {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.VerifiedChains[0]) == 0 {
-		return identity.Principal{}
-	}
-	c := r.TLS.VerifiedChains[0][0]
-	p := identity.Principal{Kind: identity.Certificate, Issuer: c.Issuer.String()}
-	switch {
-	case len(c.URIs) > 0:
-		p.Name = c.URIs[0].String()
-	case len(c.DNSNames) > 0:
-		p.Name = c.DNSNames[0]
-	default:
-		return identity.Principal{}
-	}
-	return p
 }
 
 // strip takes fields out of a request that its peer may not send, or that
