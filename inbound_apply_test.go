@@ -245,7 +245,7 @@ func TestInboundApplyWhileServing(t *testing.T) {
 	for g := range 4 {
 		wg.Go(func() {
 			for i := range 150 {
-				switch w := visit(h, "POST /some", "body", bearer(tokenOf("alice", nil)), with("X-Mine-1", "x")); {
+				switch w := visit(h, "POST /some", "body", toHost("service.test"), with("X-Token", tokenOf("alice", nil)), with("X-Mine-1", "x")); {
 				case w.Code != 200 || w.Body.String() != "fine":
 					t.Errorf("%d.%d: %d %s", g, i, w.Code, w.Body)
 				}

@@ -33,7 +33,6 @@ import (
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/overload"
 	"github.com/tulle-mesh/tulle/ratelimit"
-	"github.com/tulle-mesh/tulle/tulletest"
 )
 
 // front is a handler behind the inbound stages of a mesh that is watched.
@@ -186,16 +185,6 @@ func TestAPanickingLogLeavesNothingBehind(t *testing.T) {
 	f.ask("/", nil)
 	require.Zero(t, f.mesh.State().Inbound.Calls.Active)
 	require.NoError(t, f.mesh.Drain(t.Context()))
-}
-
-// With all telemetry on a handler can still do what it could.
-func TestWatchedHandlerConforms(t *testing.T) {
-	tulletest.TestHandler(t, func(next http.Handler) http.Handler {
-		m, err := tulle.New(tulle.Config{Inbound: everything(outcome.Enforce)}, tulle.WithTracerProvider(&oteltest.Traces{}),
-			tulle.WithMeterProvider(&oteltest.Metrics{}), tulle.WithAccessLog(slog.New(slog.DiscardHandler)))
-		require.NoError(t, err)
-		return unanswered(m, next)
-	})
 }
 
 // The trace of a peer that is trusted, by its address or its certificate, goes

@@ -27,7 +27,8 @@ import (
 //
 // What it refuses it answers by WriteError, or what WithErrorWriter has put in
 // its place. A panic of next is answered with 500, if nothing has been sent,
-// and goes on. Next gets a writer that can do what the server's can.
+// and goes on, so that the server logs it and gives up the connection, or over
+// HTTP/2 the stream. Next gets a writer that can do what the server's can.
 func (m *Mesh) Handler(next http.Handler) http.Handler {
 	if next == nil {
 		next = http.DefaultServeMux
@@ -144,6 +145,11 @@ func (v *visit) panicked(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p != any(http.ErrAbortHandler) && !v.writer.Settled() {
+		if r.ProtoMajor == 1 {
+			// Else the caller could send its next request into the end of the
+			// connection, and would not know what has become of it.
+			w.Header().Set("Connection", "close")
+		}
 		v.refuse(w, r, &Error{Reason: outcome.Internal})
 		v.writer.Finish()
 		// The server gives up the connection with what it has not sent.

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +26,7 @@ import (
 	"github.com/tulle-mesh/tulle/authz"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/internal/oteltest"
 	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/overload"
@@ -30,77 +34,112 @@ import (
 	"github.com/tulle-mesh/tulle/tulletest"
 )
 
-// everything has all stages on, and lets what the conformance kit sends pass.
+// everything has all stages on, under Enforce with a token that must be there,
+// and lets what the conformance kit sends pass. Two things are left out since
+// they are fields of responses: the load report, and limits told on success.
+// CORS is for any origin: with origins by name each response has Vary, which
+// the rows that compare bytes take for what it is.
 func everything(mode outcome.Mode) tulle.Inbound {
 	authn := tokens()
-	authn.Mode = mode
+	// The kit has an Authorization of its own.
+	authn.Mode, authn.Header, authn.Strip = mode, "X-Token", true
+	authn.ClaimHeaders = map[string]string{"X-Tenant": "tenant"}
+	allow := authz.Rule{Name: "all", Action: authz.Allow}
+	if mode == outcome.Enforce {
+		allow.From = []authz.Source{{Principals: []string{"alice"}}}
+	}
+	limit := func(name string, key ratelimit.Key) ratelimit.Policy {
+		return ratelimit.Policy{Name: name, Mode: mode, Requests: 1 << 30, Key: key}
+	}
 	return tulle.Inbound{
 		Strip:    []string{"X-Never-There"},
 		InFlight: &breaker.Limit{Mode: mode},
 		Overload: &overload.Policy{Mode: mode, MaxInFlight: 1000, NoReport: true},
 		Guard: tulle.Guard{
-			Timeout:   24 * time.Hour,
-			Body:      &tulle.BodyLimit{Mode: mode, MaxBytes: 1 << 40},
-			RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{{Mode: mode, Requests: 1 << 30, Key: ratelimit.Key{Source: true}}}},
-			Authn:     authn, Anonymous: &tulle.Anonymous{},
-			Authz: &authz.Policy{Mode: mode, Rules: []authz.Rule{{Name: "all", Action: authz.Allow}}},
+			Timeout: 24 * time.Hour,
+			Body:    &tulle.BodyLimit{Mode: mode, MaxBytes: 1 << 40},
+			RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{
+				limit("address", ratelimit.Key{Source: true}), limit("who", ratelimit.Key{Principal: true}),
+			}},
+			CORS:  &tulle.CORS{AllowOrigins: []string{"*"}, AllowMethods: []string{"*"}, MaxAge: time.Hour},
+			Authn: authn,
+			Authz: &authz.Policy{Mode: mode, Rules: []authz.Rule{allow, {
+				Name: "never", Action: authz.Deny, From: []authz.Source{{Principals: []string{"mallory"}}},
+			}}},
 		},
-		Rules: []tulle.Rule{{Name: "some", Match: []match.Request{{Path: match.Path{Prefix: "/some"}}}}},
+		Rules: []tulle.Rule{
+			{Name: "most", Match: []match.Request{{Hosts: []string{"service.test"}, Path: match.Path{Prefix: "/"}}}, Guard: tulle.Guard{Timeout: 23 * time.Hour}},
+		},
 	}
 }
 
 // A wrapped handler can do what it could before, whatever is on: hijack and
-// upgrade, flush, read from files, take trailers, and send them. There are two
-// exceptions, which have tests of their own: a preflight is answered where
-// there is CORS, and a panic of the handler's own is answered with 500.
+// upgrade, flush, read from files, take trailers, and send them. What differs
+// is that a panic of the handler's own is answered, and a preflight where
+// there is CORS.
 func TestHandlerConformance(t *testing.T) {
-	for name, in := range map[string]tulle.Inbound{
-		"zero": {}, "everything": everything(outcome.Enforce), "everything observed": everything(outcome.Observe),
+	for name, row := range map[string]struct {
+		in    tulle.Inbound
+		opts  []tulle.Option
+		known []tulletest.Difference
+	}{
+		"zero":                {known: []tulletest.Difference{tulletest.PanicsAnswered}},
+		"everything":          {in: everything(outcome.Enforce), known: []tulletest.Difference{tulletest.PanicsAnswered, tulletest.PreflightsAnswered}},
+		"everything observed": {in: everything(outcome.Observe), known: []tulletest.Difference{tulletest.PanicsAnswered, tulletest.PreflightsAnswered}},
+		"everything, watched": {
+			in: everything(outcome.Enforce), known: []tulletest.Difference{tulletest.PanicsAnswered, tulletest.PreflightsAnswered},
+			opts: []tulle.Option{
+				tulle.WithTracerProvider(&oteltest.Traces{}), tulle.WithMeterProvider(&oteltest.Metrics{}), tulle.WithAccessLog(slog.New(slog.DiscardHandler)),
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			enforces := row.in.Guard.Authn != nil && row.in.Guard.Authn.Mode == outcome.Enforce
+			var verified, limited, authorized atomic.Uint64
 			tulletest.TestHandler(t, func(next http.Handler) http.Handler {
-				m, err := tulle.New(tulle.Config{Inbound: in})
+				m, err := tulle.New(tulle.Config{Inbound: row.in}, row.opts...)
 				require.NoError(t, err)
-				return unanswered(m, next)
-			})
+				h := m.Handler(next)
+				if enforces {
+					h = introduced(h)
+				}
+				return closableHandler{h, func() error {
+					if s := m.State().Inbound.Guard; enforces {
+						verified.Add(s.Authn.Verified + s.Authn.Cached)
+						limited.Add(s.RateLimits[1].Allowed)
+						authorized.Add(s.Authz.Rules[0].Matched)
+					}
+					return m.Shutdown(context.Background())
+				}}
+			}, row.known...)
+			if enforces {
+				assert.Greater(t, verified.Load(), uint64(900), "requests with a token")
+				assert.Equal(t, verified.Load(), limited.Load())
+				assert.Equal(t, verified.Load(), authorized.Load())
+			}
 		})
 	}
 }
 
-// unanswered wraps a handler by that of the mesh, and has its panics pass the
-// mesh as such that are not to be answered.
-func unanswered(m *tulle.Mesh, next http.Handler) http.Handler {
-	type panicKey struct{}
-	inside := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			if p := recover(); p != nil {
-				*r.Context().Value(panicKey{}).(*any) = p
-				panic(http.ErrAbortHandler)
-			}
-		}()
-		next.ServeHTTP(w, r)
-	}))
-	return closableHandler{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var own any
-		defer func() {
-			if p := recover(); p == any(http.ErrAbortHandler) && own != nil {
-				panic(own)
-			} else if p != nil {
-				panic(p)
-			}
-		}()
-		ctx := context.WithValue(r.Context(), panicKey{}, &own)
-		// The same request, so that what the mesh does to it is seen.
-		inside.ServeHTTP(w, r.WithContext(ctx))
-	}), m}
+// introduced gives requests a token, which the mesh takes out of them again.
+func introduced(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.WithContext(r.Context())
+		r.Header = r.Header.Clone()
+		if r.Header == nil {
+			r.Header = http.Header{}
+		}
+		r.Header.Set("X-Token", tokenOf("alice", nil))
+		h.ServeHTTP(w, r)
+	})
 }
 
 type closableHandler struct {
 	http.Handler
-	mesh *tulle.Mesh
+	close func() error
 }
 
-func (c closableHandler) Close() error { return c.mesh.Shutdown(context.Background()) }
+func (c closableHandler) Close() error { return c.close() }
 
 // What Observe would have refused goes through untouched, and is told with how
 // it ended. Under Enforce the same requests are refused.
@@ -374,7 +413,7 @@ func TestInboundPanics(t *testing.T) {
 			w := httptest.NewRecorder()
 			func() {
 				defer func() { assert.Equal(t, row.panic, recover()) }()
-				m.Handler(row.handler).ServeHTTP(w, httptest.NewRequest("GET", row.path, nil))
+				introduced(m.Handler(row.handler)).ServeHTTP(w, httptest.NewRequest("GET", row.path, nil))
 			}()
 			assert.Equal(t, row.status, w.Code)
 			assert.Contains(t, w.Body.String(), row.body)
@@ -388,7 +427,7 @@ func TestInboundPanics(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		visit(m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() })), "GET /", "")
+		visit(introduced(m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() }))), "GET /", "")
 	}()
 	<-ended
 	idle(t, m)
@@ -408,21 +447,98 @@ func idle(t testing.TB, m *tulle.Mesh) {
 	}
 }
 
-// Over a connection the caller of a handler that panics gets all of the 500.
+// Over a connection the caller of a handler that panics gets all of the 500,
+// once, and knows that the connection ends, if it does. What has begun breaks
+// off. The server's log has the stack of the handler. Other requests on the
+// connection go on.
 func TestInboundPanicOverTheNetwork(t *testing.T) {
-	inBubble(t, func(w *world) {
-		m := inbound(w, tulle.Inbound{})
-		w.net.Serve(w.T, "10.0.0.1:80", m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("ouch") })), quietServer)
-		base := &http.Transport{DialContext: w.net.DialContext}
-		defer base.CloseIdleConnections()
-		req, err := http.NewRequestWithContext(w.Context(), "GET", "http://10.0.0.1/", nil)
-		require.NoError(w, err)
-		a, err := read(base.RoundTrip(req))
-		require.NoError(w, err)
-		require.Equal(w, 500, a.status)
-		require.Contains(w, a.body, `"reason":"internal"`)
-		require.EqualValues(w, 1, m.State().Inbound.Calls.Reasons[outcome.Internal])
-	})
+	for _, h2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("http2 %v", h2), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				m := inbound(w, tulle.Inbound{})
+				var served atomic.Int64
+				logged := &synced{}
+				w.net.Serve(w.T, "10.0.0.1:80", m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					served.Add(1)
+					switch r.URL.Path {
+					case "/panics":
+						explode()
+					case "/begun":
+						_, _ = io.WriteString(rw, "begun")
+						_ = http.NewResponseController(rw).Flush()
+						explode()
+					case "/slow":
+						time.Sleep(time.Minute)
+					}
+				})), func(s *http.Server) { s.ErrorLog = log.New(logged, "", 0) })
+				base := &http.Transport{DialContext: w.net.DialContext, Protocols: new(http.Protocols)}
+				base.Protocols.SetHTTP1(!h2)
+				base.Protocols.SetUnencryptedHTTP2(h2)
+				defer base.CloseIdleConnections()
+				ask := func(method, path string) (*http.Response, string, error) {
+					req, err := http.NewRequestWithContext(w.Context(), method, "http://10.0.0.1"+path, http.NoBody)
+					require.NoError(w, err)
+					resp, err := base.RoundTrip(req)
+					require.NoError(w, err)
+					defer resp.Body.Close()
+					body, err := io.ReadAll(resp.Body)
+					return resp, string(body), err
+				}
+				_, _, err := ask("GET", "/")
+				require.NoError(w, err)
+				slow := make(chan int, 1)
+				go func() {
+					resp, _, _ := ask("GET", "/slow")
+					slow <- resp.StatusCode
+				}()
+				synctest.Wait()
+				for range 3 {
+					// A bare server that says nothing has a GET repeated by net/http.
+					was := served.Load()
+					resp, body, err := ask("GET", "/panics")
+					assert.Equal(w, 500, resp.StatusCode)
+					assert.Contains(w, body, `"reason":"internal"`)
+					assert.EqualValues(w, len(body), resp.ContentLength)
+					assert.Equal(w, !h2, resp.Close)
+					assert.Equal(w, h2, err != nil, "only a handler that returns can end a stream of HTTP/2: %v", err)
+					assert.Equal(w, was+1, served.Load())
+					resp, _, err = ask("POST", "/")
+					require.NoError(w, err)
+					require.Equal(w, 200, resp.StatusCode)
+				}
+				resp, body, err := ask("GET", "/begun")
+				require.Equal(w, 200, resp.StatusCode)
+				require.Equal(w, "begun", body)
+				require.Error(w, err)
+				require.Equal(w, 200, <-slow)
+				synctest.Wait()
+				require.EqualValues(w, 3, m.State().Inbound.Calls.Reasons[outcome.Internal])
+				require.Equal(w, 4, strings.Count(logged.String(), "panic serving"), "%s", logged)
+				require.GreaterOrEqual(w, strings.Count(logged.String(), "tulle_test.explode("), 4, "the stack of the handler")
+			})
+		})
+	}
+}
+
+//go:noinline
+func explode() { panic("ouch") }
+
+// synced is a buffer that any goroutine may write to.
+type synced struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *synced) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *synced) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 // Files that a handler has had of a form are gone with the request.

@@ -385,19 +385,21 @@ var brokenHandlers = []struct {
 }
 
 func TestBrokenHandlers(t *testing.T) {
-	protocols := func() map[string][]string {
-		m := protocolsOf(handlerRows())
-		for _, r := range recorderRows() {
-			m[r.name] = []string{"recorder"}
-		}
-		return m
-	}
-	unfailed := protocols()
+	unfailed := handlerProtocols()
 	for _, b := range brokenHandlers {
 		t.Run(b.name, func(t *testing.T) {
-			judgeHandler(t, b.wrap).check(t, brokenHandlerRows[b.name], protocols(), unfailed)
+			judgeHandler(t, b.wrap).check(t, brokenHandlerRows[b.name], handlerProtocols(), unfailed)
 		})
 	}
 	assert.Empty(t, slices.Sorted(maps.Keys(unfailed)), "rows that nothing fails")
 	assert.Len(t, brokenHandlerRows, len(brokenHandlers))
+}
+
+// handlerProtocols tells where each row for handlers runs.
+func handlerProtocols() map[string][]string {
+	m := protocolsOf(handlerRows())
+	for _, r := range recorderRows() {
+		m[r.name] = []string{"recorder"}
+	}
+	return m
 }

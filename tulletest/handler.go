@@ -3,6 +3,7 @@ package tulletest
 import (
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 )
 
@@ -16,8 +17,11 @@ import (
 // The wrap is called anew for each handler. If what it returns is an io.Closer,
 // it is closed before its bubble ends; goroutines that are left then are
 // failures.
-func TestHandler(t *testing.T, wrap func(http.Handler) http.Handler) {
-	world := handlerWorld{wrap: wrap}
+//
+// The known differences are those that the wrap is meant to make. It must make
+// them as they are described, and no others.
+func TestHandler(t *testing.T, wrap func(http.Handler) http.Handler, known ...Difference) {
+	world := handlerWorld{wrap: wrap, known: known}
 	t.Run("http1", func(t *testing.T) { runHandler(subtests(t), http1, world) })
 	t.Run("http2", func(t *testing.T) { runHandler(subtests(t), http2, world) })
 	t.Run("recorder", func(t *testing.T) { runHandler(subtests(t), anyProtocol, world) })
@@ -50,8 +54,12 @@ func runHandler(run runner, p protocol, world handlerWorld) {
 // handlerWorld is one wrapped handler in a server, and one plain transport.
 type handlerWorld struct {
 	clientWorld
-	wrap func(http.Handler) http.Handler
+	wrap  func(http.Handler) http.Handler
+	known []Difference
 }
+
+// differs reports whether a difference is meant.
+func (w *handlerWorld) differs(d Difference) bool { return slices.Contains(w.known, d) }
 
 // wrapped returns h wrapped, and has the wrap closed at the end of the row.
 func (w *handlerWorld) wrapped(h http.Handler) http.Handler {

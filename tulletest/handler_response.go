@@ -93,6 +93,10 @@ func panics(t testing.TB, w *handlerWorld) {
 			t.Errorf("%s: the server caught %v, want %v", path, caught, want)
 		}
 		if !strings.HasPrefix(path, "/begun") {
+			if path == "/own" && w.differs(PanicsAnswered) {
+				panicAnswered(t, w, resp, err)
+				continue
+			}
 			if err == nil {
 				resp.Body.Close()
 				t.Errorf("%s: the client got %s although the handler panicked before it wrote anything", path, resp.Status)
@@ -107,6 +111,25 @@ func panics(t testing.TB, w *handlerWorld) {
 			t.Errorf("%s: the body reads %q, %v; want begun and an error", path, b, err)
 		}
 		resp.Body.Close()
+	}
+}
+
+// panicAnswered requires what PanicsAnswered describes.
+func panicAnswered(t testing.TB, w *handlerWorld, resp *http.Response, err error) {
+	if err != nil {
+		t.Errorf("/own: the client got %v, want 500", err)
+		return
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusInternalServerError || resp.ContentLength >= 0 && int64(len(b)) != resp.ContentLength {
+		t.Errorf("/own: the client got %s with %d bytes of %d, want all of a 500", resp.Status, len(b), resp.ContentLength)
+	}
+	if !w.http2 && !resp.Close {
+		t.Errorf("/own: the 500 does not say that the connection ends with it")
+	}
+	if (err != nil) != w.http2 {
+		t.Errorf("/own: the body of the 500 ends in %v", err)
 	}
 }
 

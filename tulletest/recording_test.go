@@ -133,9 +133,9 @@ func judgeRoundTripper(t *testing.T, wrap func(http.RoundTripper) http.RoundTrip
 	return v
 }
 
-func judgeHandler(t *testing.T, wrap func(http.Handler) http.Handler) verdict {
+func judgeHandler(t *testing.T, wrap func(http.Handler) http.Handler, known ...Difference) verdict {
 	v := make(verdict)
-	world := handlerWorld{wrap: wrap}
+	world := handlerWorld{wrap: wrap, known: known}
 	runHandler(v.recording(t, "http1/"), http1, world)
 	runHandler(v.recording(t, "http2/"), http2, world)
 	runHandler(v.recording(t, "recorder/"), anyProtocol, world)
