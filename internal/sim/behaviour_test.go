@@ -153,9 +153,9 @@ func TestHangInLine(t *testing.T) {
 		at(1*second, func(f *sim.Fleet) { f.Hang(0) }),
 		at(1100*time.Millisecond, func(f *sim.Fleet) { f.Resume(0) }),
 	)
-	sc.Load = 2
+	sc.Load = 4
 	sc.Servers[0].Guard = &overload.Policy{MaxInFlight: 4, MaxWait: 50 * time.Millisecond}
-	s := spans(t, sc, 0, 0, 980*time.Millisecond, 1100*time.Millisecond)
+	s := spans(t, sc, 0, 0, 900*time.Millisecond, 1100*time.Millisecond)
 	require.Greater(t, s[0].classes[outcome.Gateway], 100)
 	require.Less(t, s[0].slowest, 70*time.Millisecond)
 	require.Greater(t, s[1].classes[outcome.Gateway], 10)
@@ -218,17 +218,30 @@ func TestRamp(t *testing.T) {
 // Whoever stops at once what nobody waits for keeps up better under more than
 // it can do.
 func TestAbandon(t *testing.T) {
-	run := func(abandon bool, guard *overload.Policy) float64 {
+	run := func(abandon bool) float64 {
 		s := behaves()
-		s.Servers = sim.Servers(2, sim.Server{Guard: guard})
+		s.Servers = sim.Servers(2, sim.Server{})
 		s.Load, s.Abandon, s.Chooser, s.Warm, s.Work = 1.5, abandon, sim.Central{}, second, sim.Work{}
 		return s.Run(t).ErrorShare()
 	}
-	for _, guard := range []*overload.Policy{nil, {MaxInFlight: 4, Waiting: 1 << 20, MaxWait: time.Minute}} {
-		stops, goesOn := run(false, guard), run(true, guard)
-		require.InDelta(t, 1-1/1.5, stops, .04, "as much is done as can be")
-		require.Greater(t, goesOn, .95)
+	require.InDelta(t, 1-1/1.5, run(false), .04, "as much is done as can be")
+	require.Greater(t, run(true), .95)
+}
+
+// Who gives up leaves the line at the guard.
+func TestLeaveLine(t *testing.T) {
+	after := func(abandon bool) span {
+		sc := behaves(
+			at(1*second, func(f *sim.Fleet) { f.FailFast(0, 500*time.Millisecond) }),
+			at(2*second, func(f *sim.Fleet) { f.Resume(0) }),
+		)
+		sc.Abandon, sc.Load = abandon, .4
+		sc.Servers[0].Guard = &overload.Policy{MaxInFlight: 4, Waiting: 1 << 20, MaxWait: time.Minute}
+		return spans(t, sc, 0, 0, 2150*time.Millisecond, 2250*time.Millisecond)[1]
 	}
+	require.Len(t, after(false).classes, 1)
+	require.Greater(t, after(false).classes[outcome.Success], 5)
+	require.Greater(t, after(true).classes[outcome.Timeout], 5, "it still does what it was asked to before")
 }
 
 // Servers that are held get nothing, and those that come late nothing before.
