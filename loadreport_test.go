@@ -290,6 +290,65 @@ func TestTrailersTellOfLeaving(t *testing.T) {
 	})
 }
 
+// What is in the trailers before the end of the body was read may be half of
+// them, and somebody else's to write.
+func TestTrailersAreLeftAloneBeforeTheEnd(t *testing.T) {
+	middleware := func(http.RoundTripper) http.RoundTripper {
+		return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
+			resp := &http.Response{StatusCode: 200, Header: http.Header{}, Request: r}
+			resp.Body = &hasty{resp}
+			return resp, nil
+		})
+	}
+	inBubble(t, func(w *world) {
+		l := &lessons{}
+		c := one("10.0.0.1:80")
+		c.Services[0].Balancer = learner{lessons: l}
+		m := w.mesh(c, tulle.WithAttemptMiddleware(middleware))
+		resp, err := m.Client().Get("http://reviews/")
+		require.NoError(w, err)
+		_, err = resp.Body.Read(make([]byte, 1))
+		require.NoError(w, err)
+		require.NotEmpty(w, resp.Trailer)
+		require.NoError(w, resp.Body.Close())
+		require.Len(w, l.results, 1)
+		assert.Nil(w, service(w, m, "reviews").Endpoints[0].Load)
+		assert.NotEmpty(w, resp.Trailer)
+	})
+}
+
+// hasty is a body without end whose trailers come with its first bytes.
+type hasty struct{ resp *http.Response }
+
+func (e *hasty) Close() error { return nil }
+func (e *hasty) Read(p []byte) (int, error) {
+	e.resp.Trailer = http.Header{endpoint.LoadReportHeader: cpu(.5)}
+	return len(p), nil
+}
+
+// A server that is told to stop says so in the trailers of what is under way.
+func TestInboundTrailersTellOfLeaving(t *testing.T) {
+	over(t, func(w *world, c tulle.Config) {
+		server, err := tulle.New(tulle.Config{Inbound: tulle.Inbound{Grace: time.Minute, Overload: &overload.Policy{}}})
+		require.NoError(w, err)
+		w.net.Serve(w.T, "10.0.0.1:80", server.Handler(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(rw, "x")
+			_ = http.NewResponseController(rw).Flush()
+			time.Sleep(3 * time.Second)
+		})))
+		m := w.mesh(c)
+		resp, err := m.Client().Get("http://reviews/")
+		require.NoError(w, err)
+		assert.False(w, service(w, m, "reviews").Endpoints[0].Load.Leaving)
+		done := make(chan error, 1)
+		go func() { done <- server.Drain(context.Background()) }()
+		_, err = read(resp, nil)
+		require.NoError(w, err)
+		assert.True(w, service(w, m, "reviews").Endpoints[0].Load.Leaving)
+		require.NoError(w, <-done)
+	})
+}
+
 // A copy of a call says nothing to those who judge, and a report in its
 // trailers neither.
 func TestTrailersOfMirrorsAreNotTold(t *testing.T) {

@@ -244,7 +244,7 @@ func (v *visit) BeforeHeader(h http.Header, status int) {
 // done so long ago. It comes after the handler, to whom r came as it is here.
 func (v *visit) trailer(r *http.Request) {
 	g := v.guards.overload
-	if g == nil || v.writer.Hijacked() {
+	if g == nil {
 		return
 	}
 	if v.mesh.leaving.Load() {

@@ -87,9 +87,7 @@ func (x *exchange) serve(next http.Handler, below http.ResponseWriter, r *http.R
 	}()
 	next.ServeHTTP(w, &x.request)
 	x.writer.Finish()
-	if !x.writer.Hijacked() {
-		x.guard.WriteTrailer(x.writer.Header(), r, x.writer.Status(), &x.ticket, &x.metrics)
-	}
+	x.guard.WriteTrailer(x.writer.Header(), r, x.writer.Status(), &x.ticket, &x.metrics)
 	served = x.writer.Status() < http.StatusInternalServerError
 }
 

@@ -259,20 +259,38 @@ func TestNoPlaceForATrailer(t *testing.T) {
 // for such a server. Nobody may send trailers to CONNECT.
 func TestTrailerOnRecorders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newGuard(t, overload.Policy{MaxInFlight: 7}).Middleware(stream(time.Minute))
+		h := newGuard(t, overload.Policy{MaxInFlight: 7}).Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/length" {
+				w.Header().Set("Content-Length", "9")
+			}
+			stream(time.Minute)(w, r)
+		}))
 		for _, row := range []struct {
 			method string
+			path   string
+			major  int
+			minor  int
 			served bool
 			want   bool
-		}{{"GET", false, false}, {"GET", true, true}, {"CONNECT", true, false}} {
-			r, rec := httptest.NewRequest(row.method, "/", http.NoBody), httptest.NewRecorder()
+		}{
+			{"GET", "/", 1, 1, false, false},
+			{"GET", "/", 1, 1, true, true},
+			{"GET", "/", 1, 0, true, false},
+			{"GET", "/length", 1, 1, true, false},
+			{"GET", "/length", 2, 0, true, true},
+			{"GET", "/", 3, 0, true, true},
+			{"HEAD", "/", 1, 1, true, false},
+			{"CONNECT", "/", 2, 0, true, false},
+		} {
+			r, rec := httptest.NewRequest(row.method, row.path, http.NoBody), httptest.NewRecorder()
+			r.ProtoMajor, r.ProtoMinor = row.major, row.minor
 			if row.served {
 				r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{}))
 			}
 			h.ServeHTTP(rec, r)
 			assert.NotEmpty(t, rec.Header().Get(endpoint.LoadReportHeader))
 			_, ok := rec.Result().Trailer[endpoint.LoadReportHeader]
-			assert.Equal(t, row.want, ok, "%s, served %v", row.method, row.served)
+			assert.Equal(t, row.want, ok, "%+v", row)
 			assert.Equal(t, row.want, len(rec.Header()[http.TrailerPrefix+endpoint.LoadReportHeader]) > 0)
 		}
 	})
