@@ -326,7 +326,8 @@ func (e *hasty) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A server that is told to stop says so in the trailers of what is under way.
+// A server that is told to stop says so in the trailers of what is under way,
+// though that began under another configuration.
 func TestInboundTrailersTellOfLeaving(t *testing.T) {
 	over(t, func(w *world, c tulle.Config) {
 		server, err := tulle.New(tulle.Config{Inbound: tulle.Inbound{Grace: time.Minute, Overload: &overload.Policy{}}})
@@ -340,6 +341,7 @@ func TestInboundTrailersTellOfLeaving(t *testing.T) {
 		resp, err := m.Client().Get("http://reviews/")
 		require.NoError(w, err)
 		assert.False(w, service(w, m, "reviews").Endpoints[0].Load.Leaving)
+		require.NoError(w, server.Apply(tulle.Config{Inbound: tulle.Inbound{Grace: time.Minute, Overload: &overload.Policy{MaxInFlight: 9}}}))
 		done := make(chan error, 1)
 		go func() { done <- server.Drain(context.Background()) }()
 		_, err = read(resp, nil)
