@@ -49,7 +49,6 @@ type call struct {
 	err  error
 
 	out  outcome.Outcome
-	cut  bool
 	text string // the load report
 }
 

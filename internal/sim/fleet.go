@@ -48,6 +48,8 @@ type Fleet struct {
 	// What the guards of servers answer by goroutines.
 	visits  sync.WaitGroup
 	blocks  bool
+	waiting int  // for goroutines to come out
+	stirred bool // some may just have come out
 	mu      sync.Mutex
 	visited []visit
 	wake    chan struct{}
@@ -129,7 +131,9 @@ func (f *Fleet) loop() {
 		}
 		for len(f.events.heap) > 0 && f.events.heap[0].at <= f.now {
 			f.happen(f.events.pop())
-			f.collect()
+			if f.stirred {
+				f.collect()
+			}
 		}
 		for p := f.impatient(); p != nil && p.at <= f.now; p = f.impatient() {
 			p.call.caller.giveUp(p.call)
@@ -163,10 +167,14 @@ func (f *Fleet) soonest() (at int64, ok bool) {
 // sleep lets the clock advance, until at or until something has come out of a
 // guard.
 func (f *Fleet) sleep(at int64) {
-	if !f.blocks {
+	if f.waiting == 0 {
 		time.Sleep(time.Duration(at - f.now))
 		f.now = at
 		return
+	}
+	select {
+	case <-f.wake: // of a visit that was collected in the meantime
+	default:
 	}
 	f.alarm.Reset(time.Duration(at - f.now))
 	select {
@@ -191,6 +199,7 @@ func (f *Fleet) post(v visit) {
 // collect goes on with what has come out of the guards by now.
 func (f *Fleet) collect() {
 	for f.blocks {
+		f.stirred = false
 		synctest.Wait()
 		f.mu.Lock()
 		vs := f.visited
@@ -203,6 +212,7 @@ func (f *Fleet) collect() {
 		slices.SortFunc(vs, func(a, b visit) int { return int(int64(a.call.life - b.call.life)) })
 		for _, v := range vs {
 			s := v.server
+			f.waiting--
 			s.entering = slices.DeleteFunc(s.entering, func(c *call) bool { return c == v.call })
 			s.entered(v.call, v.ticket, v.err)
 		}

@@ -26,7 +26,8 @@ type Result struct {
 	InFlight, Herding float64
 	// Reported is the part of the answers that brought a load report.
 	Reported float64
-	// Reasons counts picks by reason, over the whole run, if the Chooser says.
+	// Reasons counts picks by reason, if the Chooser says. Some policies pick
+	// several times for one call, see balancer.Spreader.
 	Reasons map[string]uint64
 	// Probes counts probes.
 	Probes int
@@ -62,7 +63,8 @@ type tally struct {
 	latencies []int64
 	ends      int
 	out       Result
-	answers   [2]int // without a report, with one
+	answers   [2]int            // without a report, with one
+	reasons   map[string]uint64 // before it counted
 	samples   int
 	deviation float64
 	inside    float64
@@ -167,13 +169,24 @@ func (t *tally) result(f *Fleet) Result {
 		r.InFlight, r.Herding = t.inside/float64(t.samples), t.deviation/float64(t.samples)
 	}
 	r.Reported = float64(t.answers[1]) / float64(max(1, t.answers[0]+t.answers[1]))
-	for _, c := range f.callers {
-		if counter, ok := c.picker.(Counter); ok {
+	for why, n := range f.reasons() {
+		if n -= t.reasons[why]; n > 0 {
 			if r.Reasons == nil {
 				r.Reasons = map[string]uint64{}
 			}
-			counter.Reasons(r.Reasons)
+			r.Reasons[why] = n
 		}
 	}
 	return r
+}
+
+// reasons returns the picks by reason of all callers up to now.
+func (f *Fleet) reasons() map[string]uint64 {
+	all := map[string]uint64{}
+	for _, c := range f.callers {
+		if counter, ok := c.picker.(Counter); ok {
+			counter.Reasons(all)
+		}
+	}
+	return all
 }

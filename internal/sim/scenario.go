@@ -130,6 +130,7 @@ func (s Scenario) fleet() *Fleet {
 		f.after(c.At, func() { c.Do(f) })
 	}
 	f.after(0, f.sample)
+	f.after(time.Duration(warm), func() { f.tally.reasons = f.reasons() })
 	return f
 }
 

@@ -28,7 +28,7 @@ func (s *server) arrive(c *call) {
 
 // enter takes a request to the guard.
 func (s *server) enter(c *call) {
-	if !s.blocks {
+	if !s.mayWait() {
 		t, err := s.guard.Enter(c)
 		s.entered(c, t, err)
 		return
@@ -36,19 +36,44 @@ func (s *server) enter(c *call) {
 	c.place, c.gone = entering, make(chan struct{})
 	s.entering = append(s.entering, c)
 	guard, f := s.guard, s.fleet
+	f.waiting++
 	f.visits.Go(func() {
 		t, err := guard.Enter(c)
 		f.post(visit{c, s, t, err})
 	})
-	// Whoever is let in at once has said so now.
+	// They go to the guard in the order in which they came.
 	synctest.Wait()
+	f.stirred = true
+}
+
+// mayWait reports whether the guard may keep the next request waiting. Of a
+// fixed limit it is known when there is a place, of one that adapts only the
+// guard knows.
+func (s *server) mayWait() bool {
+	if !s.blocks || s.Guard.Waiting < 0 {
+		return false
+	}
+	if s.Guard.MaxInFlight == 0 {
+		return true
+	}
+	if s.fleet.stirred {
+		synctest.Wait()
+	}
+	g := s.guard.Stats()
+	return g.Waiting > 0 || g.InFlight >= g.Limit
+}
+
+// leave gives the place of a request back, which another may have waited for.
+func (s *server) leave(c *call, ok bool) {
+	c.ticket.Leave(ok)
+	s.fleet.stirred = s.fleet.stirred || len(s.entering) > 0
 }
 
 // entered goes on with a request that the guard has let in or turned away.
 func (s *server) entered(c *call, t overload.Ticket, err error) {
 	c.ticket = t
 	if c.lost {
-		c.ticket.Leave(false)
+		s.leave(c, false)
 		s.fleet.release(c)
 		return
 	}
@@ -78,7 +103,7 @@ func (s *server) entered(c *call, t overload.Ticket, err error) {
 func (s *server) fail(c *call) {
 	switch {
 	case c.incarnation != s.incarnation:
-		c.ticket.Leave(false)
+		s.leave(c, false)
 		s.inside--
 		s.fleet.answer(c, s.fleet.outcomes.reset, "")
 	case s.state == hangs:
@@ -91,14 +116,14 @@ func (s *server) fail(c *call) {
 // finish answers a call whose request the server has done with.
 func (s *server) finish(c *call, o outcome.Outcome) {
 	text := s.report(c)
-	c.ticket.Leave(!o.Class.Failed())
+	s.leave(c, !o.Class.Failed())
 	s.inside--
 	s.fleet.answer(c, o, text)
 }
 
 // drop ends a request without an answer.
 func (s *server) drop(c *call) {
-	c.ticket.Leave(false)
+	s.leave(c, false)
 	s.inside--
 	s.assigned--
 	c.place = answered
@@ -163,7 +188,7 @@ func (f *Fleet) Crash(n int) {
 	}
 	s.jobs = jobs{workers: s.workers(), sharing: s.Sharing, at: f.now}
 	for _, c := range calls {
-		c.ticket.Leave(false)
+		s.leave(c, false)
 		s.inside--
 		f.answer(c, f.outcomes.reset, "")
 	}
