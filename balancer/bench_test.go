@@ -16,7 +16,7 @@ var benchWeights = map[string]func(int) uint32{"equal": nil, "mixed": func(i int
 
 func benchPolicies(b *testing.B, run func(*testing.B, balancer.Policy, *fleet)) {
 	for _, p := range []balancer.Policy{
-		balancer.RoundRobin{}, balancer.Random{}, balancer.LeastRequest{}, balancer.PeakEWMA{},
+		balancer.RoundRobin{}, balancer.Random{}, balancer.LeastRequest{}, balancer.PeakEWMA{}, balancer.LoadFed{},
 		balancer.RingHash{}, balancer.Maglev{}, balancer.Rendezvous{},
 	} {
 		for name, weight := range benchWeights {

@@ -16,6 +16,8 @@ type Division struct {
 	observer Observer
 	usable   []*endpoint.Endpoint
 	parts    []Part
+	counted  []Counted
+	before   []PickCount
 }
 
 // Part describes a part of a Division.
@@ -55,6 +57,17 @@ func (d *Division) Usable() []*endpoint.Endpoint { return d.usable }
 // Parts describes the parts, in the order in which calls spill. The caller
 // must not change the slice.
 func (d *Division) Parts() []Part { return d.parts }
+
+// Picks returns how many picks there were for each reason since the Spreader
+// was made, over all parts, nil if the policy does not count. It may be called
+// at any time.
+func (d *Division) Picks() []PickCount {
+	all := slices.Clone(d.before)
+	for _, c := range d.counted {
+		all = addPicks(all, c.Picks())
+	}
+	return all
+}
 
 // division makes the Division of a set.
 func (s *Spreader) division(set *partition, at int64) *Division {

@@ -59,6 +59,15 @@ func (e *estimate) waited(now int64, decay float64) float64 {
 	return age
 }
 
+// average returns the average at the given time, 0 if there is none.
+func (e *estimate) average(at int64, decay float64) float64 {
+	level := e.level.Load()
+	if level == 0 {
+		return 0
+	}
+	return exp(math.Float64frombits(level) - float64(at)/decay)
+}
+
 // add takes over a sample made at the given time. A bound says that the
 // latency was at least so much, which can only raise the average.
 func (e *estimate) add(sample float64, at int64, decay float64, bound bool) {

@@ -95,7 +95,10 @@ func (b *peakEWMA) Update(eps []*endpoint.Endpoint) Picker {
 	p := &peakPicker{
 		peers: make([]peer, len(ms)), members: ms, lots: newLots(ms), decay: b.decay, base: b.base,
 	}
-	known := b.keep()
+	known := map[*endpoint.Endpoint]*estimate{}
+	if old := b.known.Load(); old != nil {
+		known = keep(*old, func(e *estimate) int64 { return e.at.Load() }, silence*b.decay)
+	}
 	var total float64
 	for i := range ms {
 		total += float64(ms[i].weight)
@@ -106,7 +109,7 @@ func (b *peakEWMA) Update(eps []*endpoint.Endpoint) Picker {
 			e = new(estimate)
 			known[m.ep] = e
 		}
-		p.peers[i] = peer{m.ep, e, float64(m.weight) * float64(len(ms)) / total}
+		p.peers[i] = peer{m.ep, e, float64(m.weight) * float64(len(ms)) / total, i}
 	}
 	b.known.Store(&known)
 	p.known = known
@@ -114,21 +117,17 @@ func (b *peakEWMA) Update(eps []*endpoint.Endpoint) Picker {
 }
 
 // keep returns a copy of what is known, without endpoints that discovery has
-// removed and without what is so old that it says nothing any more.
-func (b *peakEWMA) keep() map[*endpoint.Endpoint]*estimate {
-	kept := map[*endpoint.Endpoint]*estimate{}
-	old := b.known.Load()
-	if old == nil {
-		return kept
-	}
-	maps.Copy(kept, *old)
+// removed and without what is so much older than the newest, as last says of
+// it, that it means nothing any more.
+func keep[T any](known map[*endpoint.Endpoint]T, last func(T) int64, within float64) map[*endpoint.Endpoint]T {
+	kept := maps.Clone(known)
 	var newest int64
-	for _, e := range kept {
-		newest = max(newest, e.at.Load())
+	for _, v := range kept {
+		newest = max(newest, last(v))
 	}
-	maps.DeleteFunc(kept, func(ep *endpoint.Endpoint, e *estimate) bool {
+	maps.DeleteFunc(kept, func(ep *endpoint.Endpoint, v T) bool {
 		removed, _, _ := ep.Availability().Held(endpoint.Removed)
-		return removed || float64(newest-e.at.Load()) > silence*b.decay
+		return removed || float64(newest-last(v)) > within
 	})
 	return kept
 }
@@ -156,6 +155,7 @@ type peer struct {
 	ep    *endpoint.Endpoint
 	est   *estimate
 	share float64
+	index int
 }
 
 // Pick implements Picker.

@@ -47,6 +47,7 @@ var policies = map[string]balancer.Policy{
 	"random":                   balancer.Random{},
 	"least request":            balancer.LeastRequest{},
 	"peak EWMA":                balancer.PeakEWMA{},
+	"load-fed":                 balancer.LoadFed{},
 	"ring hash":                balancer.RingHash{},
 	"bounded ring hash":        balancer.RingHash{MinSize: 100, Bound: 1.25},
 	"Maglev":                   balancer.Maglev{},

@@ -34,6 +34,7 @@ type Spreader struct {
 	learns    bool
 	balancers map[partKey]*partBalancer
 	made      uint64
+	gone      []PickCount // of Balancers that were let go of
 	updates   uint64
 }
 
@@ -92,6 +93,12 @@ func (s *Spreader) Update(members []Member, now time.Time) *Division {
 	}
 	d := s.division(set, at)
 	s.forget()
+	d.before = s.gone
+	for _, b := range s.balancers {
+		if c, ok := b.Balancer.(Counted); ok {
+			d.counted = append(d.counted, c)
+		}
+	}
 	return d
 }
 
@@ -246,7 +253,18 @@ func (s *Spreader) forget() {
 			present++
 		}
 	}
-	if len(s.balancers) > 2*present+maxSpare {
-		maps.DeleteFunc(s.balancers, func(_ partKey, b *partBalancer) bool { return b.update != s.updates })
+	if len(s.balancers) <= 2*present+maxSpare {
+		return
 	}
+	gone := slices.Clone(s.gone)
+	for k, b := range s.balancers {
+		if b.update == s.updates {
+			continue
+		}
+		if c, ok := b.Balancer.(Counted); ok {
+			gone = addPicks(gone, c.Picks())
+		}
+		delete(s.balancers, k)
+	}
+	s.gone = gone
 }

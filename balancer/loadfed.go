@@ -1,0 +1,262 @@
+package balancer
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/outcome"
+)
+
+// LoadFed picks by the load that servers report on their answers (see
+// endpoint.LoadReport): where many processes call the same servers, and each
+// of them sees little of what a server has to do, that is the only way to know
+// of a queue before standing in it.
+//
+// An answer that brings a report makes a token for its endpoint: what a call
+// there would cost by the report, and when. A pick uses the token of the least
+// cost among the 16 newest up, so that what one server says to one caller
+// moves one call. That is what keeps callers from falling on the same idle
+// server together, as they do when reports are used again and again
+// (Mitzenmacher, "How useful is old information?", 2000); Prequal (Wydrowski et
+// al., NSDI '24) has the like for its probes, and Join-Idle-Queue (Lu et al.,
+// 2011) for servers that run idle. Reports travel in the format of ORCA, the
+// Open Request Cost Aggregation of Envoy and gRPC.
+//
+// The cost is the service time, times the requests that will be in flight,
+// times how often these exceed the limit: a server that works on all requests
+// at once slows down by the one, a server that lets them wait by the other,
+// and few reports say which it is. It is divided by the endpoint's weight.
+//
+//   - A failure, an answer that asks for less (429) and an attempt that was cut
+//     off make no token and take back the one there is. The cost of an endpoint
+//     that has failed of late is higher; see FailurePenalty. So one that fails
+//     fast, and therefore seems idle, does not draw calls to it.
+//   - Some picks look for what tokens do not know of; see Exploration.
+//   - Of what an endpoint says too little is believed as little as too much:
+//     fewer in flight than the caller itself has there, or a service time below
+//     a quarter of what is usual, count as so many. Tokens alone get no
+//     endpoint more than about three times its share of the picks.
+//   - A report that says that its server is leaving makes no token.
+//
+// Without a token, or with none that is worth it, two endpoints drawn by chance
+// are compared, by reports that are not too old and the calls made since, else
+// as PeakEWMA does, to which all of this falls back step by step as reports get
+// fewer: endpoints that do not report are compared by latency with those that
+// do, and get what they win.
+//
+// What is known of an endpoint stays while it is held back and is forgotten
+// with it.
+type LoadFed struct {
+	// Exploration is the part of the picks, up to 1, that are made by chance
+	// and latency, as PeakEWMA does, so that endpoints whose token was lost
+	// come back. Zero means 0.02, negative none: then an endpoint that has
+	// lost its token is asked again only when there are no tokens left.
+	Exploration float64
+	// MaxAge is how old a report may be to be used, at most an hour. Zero
+	// means 1 s, as in Prequal. Callers that make less than a call in that
+	// time may want more.
+	MaxAge time.Duration
+	// Decay is the time in which what is known of latencies and failures falls
+	// to 1/e of itself, at least a millisecond. Zero means 10 s.
+	Decay time.Duration
+	// FailurePenalty is what an endpoint costs more that always fails, and in
+	// proportion one that fails sometimes, and what a failure counts as if it
+	// took less where latencies are compared. Zero means 5 s. Negative is
+	// none, and failures then count as answers: for services whose failures
+	// say nothing about the endpoint.
+	FailurePenalty time.Duration
+}
+
+const (
+	defaultExploration = 0.02
+	defaultMaxAge      = time.Second
+	maxMaxAge          = time.Hour
+)
+
+// Effective returns the policy with its defaults filled in.
+func (p LoadFed) Effective() LoadFed {
+	if p.Exploration == 0 {
+		p.Exploration = defaultExploration
+	}
+	if p.MaxAge == 0 {
+		p.MaxAge = defaultMaxAge
+	}
+	if p.Decay == 0 {
+		p.Decay = defaultDecay
+	}
+	if p.FailurePenalty == 0 {
+		p.FailurePenalty = defaultFailurePenalty
+	}
+	return p
+}
+
+// Validate implements Policy.
+func (p LoadFed) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !(p.Exploration <= 1) {
+		fault("exploration: %v is not a part of at most 1", p.Exploration)
+	}
+	if p.MaxAge < 0 || p.MaxAge > maxMaxAge {
+		fault("maxAge: %v is not from 0 to %v", p.MaxAge, maxMaxAge)
+	}
+	if p.Decay != 0 && p.Decay < minDecay {
+		fault("decay: %v is less than %v", p.Decay, minDecay)
+	}
+	return errors.Join(errs...)
+}
+
+// New implements Policy. What is invalid counts as its default, or as the
+// nearest that is not.
+func (p LoadFed) New(Env) Balancer {
+	if !(p.Exploration <= 1) {
+		p.Exploration = 0
+	}
+	p = p.Effective()
+	b := &loadFed{
+		decay:   float64(max(p.Decay, minDecay)),
+		penalty: float64(max(p.FailurePenalty, 0)), averse: p.FailurePenalty > 0,
+		explore: uint64(max(0, p.Exploration) * math.MaxUint32),
+		maxAge:  int64(min(max(p.MaxAge, 0), maxMaxAge)),
+		base:    time.Now(),
+	}
+	b.known.Store(&map[*endpoint.Endpoint]*fed{})
+	return b
+}
+
+// loadFed is the Balancer of LoadFed.
+type loadFed struct {
+	decay, penalty float64 // ns
+	averse         bool    // failures count
+	explore        uint64  // in parts of 2³²
+	maxAge         int64
+	// base is what times are counted from, which keeps their monotonic part.
+	base time.Time
+	// known is replaced by Update and never changed.
+	known  atomic.Pointer[map[*endpoint.Endpoint]*fed]
+	unused []uint32 // numbers of endpoints that were forgotten
+	tokens tokens
+	usual  usual
+	picks  picks
+}
+
+// fed is what is known of one endpoint.
+type fed struct {
+	estimate
+	// number is under what tokens know it.
+	number uint32
+	token
+	// faults is the part of the attempts that failed of late.
+	faults fraction
+	// share is the weight in parts of the mean, as bits of a float64.
+	share atomic.Uint64
+	// since counts the calls begun since the last report.
+	since atomic.Int32
+	heard atomic.Uint32
+	_     [cacheLine - 12]byte
+}
+
+// What was heard of an endpoint.
+const (
+	unheard   = iota
+	reporting // the last answer brought a report
+	mute      // it brought none
+	leaving   // it said that the server is about to stop
+)
+
+// Update implements Balancer.
+func (b *loadFed) Update(eps []*endpoint.Endpoint) Picker {
+	ms := members(eps)
+	p := &loadPicker{b: b, feds: make([]*fed, len(ms))}
+	p.peakPicker = peakPicker{
+		peers: make([]peer, len(ms)), members: ms, lots: newLots(ms), decay: b.decay, base: b.base,
+	}
+	old := *b.known.Load()
+	known := keep(old, func(f *fed) int64 { return f.at.Load() }, silence*b.decay)
+	for ep, f := range old {
+		if known[ep] == nil {
+			b.unused = append(b.unused, f.number)
+		}
+	}
+	var total float64
+	for i := range ms {
+		total += float64(ms[i].weight)
+	}
+	for i, m := range ms {
+		f := known[m.ep]
+		if f == nil {
+			f = &fed{number: uint32(len(known))}
+			if last := len(b.unused) - 1; last >= 0 {
+				f.number, b.unused = b.unused[last], b.unused[:last]
+			}
+			known[m.ep] = f
+		}
+		share := float64(m.weight) * float64(len(ms)) / total
+		f.share.Store(math.Float64bits(share))
+		p.peers[i], p.feds[i] = peer{m.ep, &f.estimate, share, i}, f
+		p.place(f.number, i)
+	}
+	b.known.Store(&known)
+	p.known = known
+	p.turn = turnOf(len(ms))
+	return p
+}
+
+// Observe implements Observer.
+func (b *loadFed) Observe(ep *endpoint.Endpoint, r outcome.Result) {
+	f := (*b.known.Load())[ep]
+	if f == nil {
+		return
+	}
+	at := int64(r.At.Sub(b.base))
+	again := r.Late && r.Was == r.Class // another report, and nothing else
+	failed := r.Class.Failed() || r.Class == outcome.Overload
+	if failed && !b.averse {
+		failed = false
+		r.Class = outcome.Success
+	}
+	f.estimate.observe(r, at, b.decay, b.penalty)
+	if !again && r.Class != outcome.Neutral {
+		f.faults.add(failed, at, b.decay)
+	}
+	switch {
+	case failed || r.Cut:
+		f.token.revoke()
+	case r.Class == outcome.Neutral:
+	case r.Reported:
+		b.report(f, ep, at, r.Latency)
+	case !r.Late:
+		f.hear(mute)
+	}
+}
+
+// report takes over a report that has come with an answer.
+func (b *loadFed) report(f *fed, ep *endpoint.Endpoint, at int64, latency time.Duration) {
+	load := ep.Load()
+	switch {
+	case load == nil || !tells(&load.LoadReport):
+		f.hear(mute)
+		return
+	case load.Leaving:
+		f.token.revoke()
+		f.hear(leaving)
+		return
+	}
+	f.hear(reporting)
+	f.since.Store(0)
+	cost := b.usual.cost(&load.LoadReport, ep.InFlight()-1, latency)
+	cost = b.usual.believe(cost, f.average(at, b.decay)*float64(max(1, ep.InFlight()))) / math.Float64frombits(f.share.Load())
+	cost += f.faults.at(at, b.decay) * b.penalty
+	b.usual.note(&load.LoadReport, cost)
+	b.tokens.put(f, cost, at)
+}
+
+func (f *fed) hear(what uint32) {
+	if f.heard.Load() != what {
+		f.heard.Store(what)
+	}
+}

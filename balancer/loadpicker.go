@@ -1,0 +1,275 @@
+package balancer
+
+import (
+	"math"
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+)
+
+// loadPicker is the Picker of LoadFed.
+type loadPicker struct {
+	peakPicker
+	b     *loadFed
+	feds  []*fed // of the peers
+	known map[*endpoint.Endpoint]*fed
+	// places has the index among the peers, and 1, for the number of each.
+	places []uint32
+	turn   int64
+}
+
+func (p *loadPicker) place(number uint32, i int) {
+	for len(p.places) <= int(number) {
+		p.places = append(p.places, 0)
+	}
+	p.places[number] = uint32(i + 1)
+}
+
+// Pick implements Picker.
+func (p *loadPicker) Pick(q Query) *endpoint.Endpoint {
+	now := noTime
+	if !q.Now.IsZero() {
+		now = int64(q.Now.Sub(p.base))
+	}
+	best, why := p.choose(&q, now)
+	p.b.picks.count(q.Draw, why)
+	p.feds[best.index].since.Add(1)
+	if now != noTime {
+		best.est.mark(now)
+	}
+	return best.ep
+}
+
+// putBack implements returner.
+func (p *loadPicker) putBack(ep *endpoint.Endpoint, now time.Time) {
+	f := p.known[ep]
+	if f == nil {
+		return
+	}
+	f.since.Add(-1)
+	at := noTime
+	if !now.IsZero() {
+		at = int64(now.Sub(p.base))
+		f.settle(at, false)
+	}
+	if f.usedAt.Load() == at {
+		p.b.tokens.back(f, p.turnOf(f))
+	}
+}
+
+func (p *loadPicker) turnOf(f *fed) int64 {
+	return int64(float64(p.turn) / math.Float64frombits(f.share.Load()))
+}
+
+func (p *loadPicker) choose(q *Query, now int64) (*peer, reason) {
+	r := random{q.Draw}
+	first, second := p.pair(&r, q.Avoid)
+	switch {
+	case first == nil:
+		// So few are not to be avoided, or none, that drawing missed them.
+		if i := otherIndex(p.members, q); i >= 0 {
+			return &p.peers[i], pickedOnly
+		}
+		if first, second = p.pair(&r, nil); second != nil && p.better(second, first, now) {
+			first = second
+		}
+		return first, pickedOnly
+	case second == nil:
+		return first, pickedOnly
+	}
+	explore := r.word()>>32 < p.b.explore
+	if explore || p.heard(first) != reporting || p.heard(second) != reporting {
+		if explore {
+			if !p.sound(first, now) || p.sound(second, now) && p.feds[second.index].at.Load() < p.feds[first.index].at.Load() {
+				first, second = second, first
+			}
+			if p.sound(first, now) {
+				return first, pickedExploring
+			}
+		}
+		winner := first
+		if p.better(second, first, now) {
+			winner = second
+		}
+		switch h := p.heard(winner); {
+		case explore:
+			return winner, pickedExploring
+		case h == mute || h == unheard:
+			return winner, pickedUnreported
+		}
+	}
+	best, why := p.take(q, now)
+	if best == nil {
+		best = p.fallBack(q, &r, first, second, now)
+	}
+	return best, why
+}
+
+func (p *loadPicker) heard(c *peer) uint32 { return p.feds[c.index].heard.Load() }
+
+// better reports whether a should take the place of b, which was drawn first,
+// by latencies.
+func (p *loadPicker) better(a, b *peer, now int64) bool {
+	if la, lb := p.heard(a) == leaving, p.heard(b) == leaving; la != lb {
+		return lb
+	}
+	return p.cheaper(a, b, now)
+}
+
+// take uses up the token of the least cost that may be used, and returns its
+// peer, or nil and why there is none.
+func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
+	t := &p.b.tokens
+	var slots [maxTokens]uint64
+	for i := range slots {
+		slots[i] = t.slots[i].Load()
+	}
+	reports := t.issued.Load()
+	why := pickedDry
+	// A cost far beyond what is usual is not worth it.
+	limit := uint64(math.Float32bits(float32(min(tooMuch*math.Float64frombits(p.b.usual.typical.Load()), mostCost)))) << 32
+	for range slots {
+		at, least := 0, uint64(math.MaxUint64)
+		for i, s := range slots {
+			if s != 0 && s < least {
+				at, least = i, s
+			}
+		}
+		if least == math.MaxUint64 {
+			return nil, why
+		}
+		if least > limit && why == pickedDry {
+			why = pickedPoor
+		}
+		if least > limit {
+			return nil, why
+		}
+		slots[at] = 0
+		number := uint32(least)
+		if int(number) >= len(p.places) || p.places[number] == 0 {
+			continue // of another set
+		}
+		i := p.places[number] - 1
+		f := p.feds[i]
+		word := f.token.word.Load()
+		switch {
+		case word>>32 != least>>32:
+			t.slots[at].CompareAndSwap(least, 0) // used up, or there is a newer one
+		case now != noTime && int64(age(tick(now), uint32(word)))<<tickBits > p.b.maxAge:
+			t.slots[at].CompareAndSwap(least, 0)
+			why = pickedOld
+		case len(q.Avoid) > 0 && q.Avoids(p.peers[i].ep):
+			why = pickedAvoided
+		default:
+			turn := p.turnOf(f)
+			if !f.may(reports, turn) {
+				why = pickedCapped
+				continue
+			}
+			if !f.token.word.CompareAndSwap(word, 0) {
+				continue
+			}
+			f.charge(reports, turn)
+			f.used.Store(word)
+			f.usedAt.Store(now)
+			t.slots[at].CompareAndSwap(least, 0)
+			return &p.peers[i], pickedToken
+		}
+	}
+	return nil, why
+}
+
+// tooMuch is how many times the usual cost a token may have.
+const tooMuch = 1e9
+
+// sound reports whether nothing is known against an endpoint but that it was
+// slow.
+func (p *loadPicker) sound(c *peer, now int64) bool {
+	f := p.feds[c.index]
+	at := now
+	if now == noTime {
+		at = f.at.Load()
+	} else if c.ep.InFlight() > 0 && f.waited(now, p.decay) > math.Float64frombits(p.b.usual.typical.Load())*silent {
+		return false
+	}
+	return f.heard.Load() != leaving && f.faults.at(at, p.decay) == 0
+}
+
+// silent is for how many usual costs an endpoint may answer nothing.
+const silent = 4
+
+// fallBack picks without a token: of few endpoints the best by what reports
+// and the calls since then say, of many the better of the two that were drawn.
+func (p *loadPicker) fallBack(q *Query, r *random, first, second *peer, now int64) *peer {
+	var best, stalest *peer
+	var oldest int64
+	fresh := false
+	if len(p.peers) > maxTokens {
+		a, freshA := p.expected(first, now)
+		b, freshB := p.expected(second, now)
+		best, fresh = first, freshA && freshB
+		if b < a {
+			best = second
+		}
+	} else {
+		least := math.Inf(1)
+		off := int(r.below(uint64(len(p.peers))))
+		for k := range p.peers {
+			c := &p.peers[(k+off)%len(p.peers)]
+			if len(q.Avoid) > 0 && q.Avoids(c.ep) {
+				continue
+			}
+			v, young := p.expected(c, now)
+			fresh = fresh || young
+			if !young && p.feds[c.index].heard.Load() == reporting && p.sound(c, now) {
+				if a := now - p.feds[c.index].at.Load(); a > oldest {
+					stalest, oldest = c, a
+				}
+			}
+			if v < least {
+				best, least = c, v
+			}
+		}
+	}
+	if stalest != nil {
+		return stalest
+	}
+	switch {
+	case best != nil && fresh:
+		return best
+	case p.better(second, first, now):
+		return second
+	}
+	return first
+}
+
+// expected returns the cost of a call by the last report and the calls since
+// then, infinite if there is none, and whether it is not too old. What a report
+// says of requests in flight is forgotten within a tenth of MaxAge, for others
+// come and go.
+func (p *loadPicker) expected(c *peer, now int64) (cost float64, fresh bool) {
+	f, u := p.feds[c.index], &p.b.usual
+	load := c.ep.Load()
+	if load == nil || f.heard.Load() != reporting {
+		return math.Inf(1), false
+	}
+	at, age := now, int64(0)
+	if now == noTime {
+		at = f.at.Load()
+	} else {
+		age = max(0, at-int64(load.At.Sub(p.base)))
+	}
+	x := float64(age) / float64(p.b.maxAge)
+	mean := max(0, math.Float64frombits(u.inFlight.Load())-1)
+	s := math.Float64frombits(u.service.Load())
+	r := endpoint.LoadReport{
+		InFlight: mean + (max(0, load.InFlight)-mean+float64(f.since.Load()))*exp(-fading*x),
+		Limit:    load.Limit, ServiceTime: time.Duration(s + (float64(load.ServiceTime)-s)*exp(-x)),
+	}
+	cost = u.cost(&r, c.ep.InFlight(), minLatency) / c.share
+	return cost + f.faults.at(at, p.decay)*p.b.penalty, age <= p.b.maxAge
+}
+
+// fading is how much faster requests in flight are forgotten than service
+// times.
+const fading = 10

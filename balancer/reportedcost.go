@@ -1,0 +1,142 @@
+package balancer
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/endpoint"
+)
+
+// usual is what the reports to one caller usually say.
+type usual struct {
+	// service is the service time in ns, typical the cost of a token, inFlight
+	// how many requests are and 1, local what PeakEWMA compares: moving averages,
+	// as bits of a float64, 0 if nothing is known.
+	service, typical, inFlight, local atomic.Uint64
+}
+
+const (
+	// doubt is by how much a service time may be below what is usual: no
+	// server is believed to be faster than so many times the others.
+	doubt = 4
+	// belief is by how much a cost may be below what the caller sees itself.
+	belief = 1.5
+	// inertia is how many reports make an average, and drift by how much each
+	// of them can differ from it, so that none can move it far.
+	inertia = 32
+	drift   = 2
+	// mostCost is far beyond any cost that makes a difference.
+	mostCost     = 1e30
+	mostInFlight = 1e6
+)
+
+// tells reports whether a report says anything about requests: those of other
+// systems may have the use of processors only.
+func tells(r *endpoint.LoadReport) bool {
+	return r.Limit > 0 || r.InFlight > 0 || r.ServiceTime > 0
+}
+
+// cost returns what a call costs at a server that reports r, in ns: what it
+// takes where all requests in flight share the server, and where those beyond
+// the limit wait. A server with few in flight is better than one with more in
+// either case; a limit that is far away, such as one that adapts, says nothing
+// about how many requests the server can bear. own is how many requests of
+// this caller the server has at least.
+func (u *usual) cost(r *endpoint.LoadReport, own int64, latency time.Duration) float64 {
+	usual := math.Float64frombits(u.service.Load())
+	s := float64(r.ServiceTime)
+	if !(s > 0) {
+		if s = usual; s == 0 {
+			s = float64(latency)
+		}
+	}
+	s = max(s, usual/doubt, float64(minLatency))
+	n := 1 + max(float64(own), 0)
+	if r.InFlight >= n {
+		n = min(r.InFlight, mostInFlight) + 1
+	}
+	if r.Limit > 0 && n > r.Limit {
+		s *= n / max(1, r.Limit)
+	}
+	return min(s*n, mostCost)
+}
+
+// believe returns a cost as far as it can be believed of an endpoint at which
+// latency, times the calls of this process in flight there, is local: what
+// would cost more than elsewhere by that, as PeakEWMA sees it, costs more. It
+// keeps an endpoint whose reports are wrong from having all calls, and makes
+// the most of what the process knows by itself, which is much if callers are
+// few.
+func (u *usual) believe(cost, local float64) float64 {
+	if local <= 0 {
+		return cost
+	}
+	blend(&u.local, local)
+	typical, usually := math.Float64frombits(u.typical.Load()), math.Float64frombits(u.local.Load())
+	return max(cost, local/usually*typical/belief)
+}
+
+// note takes a report and its cost into the averages.
+func (u *usual) note(r *endpoint.LoadReport, cost float64) {
+	if s := float64(r.ServiceTime); s > 0 {
+		blend(&u.service, s)
+	}
+	blend(&u.typical, cost)
+	if r.InFlight >= 0 {
+		blend(&u.inFlight, min(r.InFlight, mostInFlight)+1)
+	}
+}
+
+// blend adds to an average. It tries once; what meets another is lost.
+func blend(average *atomic.Uint64, v float64) {
+	old := average.Load()
+	if a := math.Float64frombits(old); a > 0 {
+		v = a + (min(max(v, a/drift), a*drift)-a)/inertia
+	}
+	average.CompareAndSwap(old, math.Float64bits(v))
+}
+
+// fraction is the part of the attempts that failed: a moving average that
+// falls with time as well. Its word has the average as a float32 in the upper
+// half and the tick of the last attempt in the lower.
+type fraction struct{ word atomic.Uint64 }
+
+const (
+	// faultStep is the weight of one attempt.
+	faultStep = 1.0 / 8
+	// leastFaults is what counts as nothing.
+	leastFaults = 1.0 / 512
+)
+
+// at returns the fraction at the given time.
+func (f *fraction) at(now int64, decay float64) float64 {
+	w := f.word.Load()
+	if w == 0 {
+		return 0
+	}
+	v := float64(math.Float32frombits(uint32(w>>32))) * exp(-float64(age(tick(now), uint32(w)))*(1<<tickBits)/decay)
+	if v < leastFaults {
+		return 0
+	}
+	return v
+}
+
+// add takes an attempt into the average.
+func (f *fraction) add(failed bool, now int64, decay float64) {
+	old := f.word.Load()
+	if old == 0 && !failed {
+		return
+	}
+	v := f.at(now, decay)
+	if failed {
+		v += (1 - v) * faultStep
+	} else {
+		v -= v * faultStep
+	}
+	var word uint64
+	if v >= leastFaults {
+		word = uint64(math.Float32bits(float32(v)))<<32 | uint64(tick(now))
+	}
+	f.word.CompareAndSwap(old, word)
+}

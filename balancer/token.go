@@ -1,0 +1,118 @@
+package balancer
+
+import (
+	"math"
+	"sync/atomic"
+)
+
+// token is the right to one pick of an endpoint at the cost that its last
+// report said. Its word has the cost as a float32 in the upper half, which is
+// more than 0, and the tick of the report in the lower; 0 is no token. Whoever
+// swaps it for 0 has the token, and nobody else.
+type token struct {
+	word atomic.Uint64
+	// used is the token of the pick made at usedAt, for when it is put back.
+	used   atomic.Uint64
+	usedAt atomic.Int64
+	// due is when the endpoint may be picked by a token again, in reports of
+	// all endpoints times turnUnit; see turnOf.
+	due atomic.Int64
+	// slot is where tokens names it, and maxTokens; 0 is nowhere.
+	slot atomic.Uint32
+}
+
+// revoke takes the token back.
+func (t *token) revoke() {
+	if t.word.Load() != 0 {
+		t.word.Store(0)
+	}
+}
+
+// A tick is about a millisecond. Ticks begin anew after 52 days.
+const tickBits = 20
+
+func tick(at int64) uint32 { return uint32(at >> tickBits) }
+
+// age returns how many ticks lie between; what seems to be of the future is of
+// now.
+func age(now, then uint32) int32 { return max(0, int32(now-then)) }
+
+const (
+	// maxTokens is how many of the newest tokens a pick looks at, as in
+	// Prequal.
+	maxTokens = 16
+	// maxShare is how many times its share of the picks an endpoint has by
+	// tokens at most, and maxBurst how many picks it may be ahead of that.
+	maxShare = 5
+	maxBurst = 32
+	turnUnit = 1 << 10
+)
+
+// tokens names the endpoints with the newest tokens. A slot has the cost of a
+// token in the upper half and the number of its endpoint in the lower; 0 is
+// none. It is a hint: the truth is the word of the token.
+type tokens struct {
+	_      [cacheLine]byte
+	issued atomic.Uint64 // how many there have been
+	slots  [maxTokens]atomic.Uint64
+	_      [cacheLine]byte
+}
+
+// put makes a token in the place of the one that the endpoint has.
+func (t *tokens) put(f *fed, cost float64, at int64) {
+	bits := uint64(math.Float32bits(float32(min(max(cost, 1), mostCost)))) << 32
+	f.token.word.Store(bits | uint64(tick(at)))
+	t.name(bits, f)
+}
+
+// name writes a token into the slot that the endpoint has, else into an empty
+// one, and where there is none in the place of another.
+func (t *tokens) name(cost uint64, f *fed) {
+	n := t.issued.Add(1) - 1
+	s := cost | uint64(f.number)
+	if own := &t.slots[f.slot.Load()%maxTokens]; f.slot.Load() > 0 {
+		if old := own.Load(); old != 0 && uint32(old) == f.number && own.CompareAndSwap(old, s) {
+			return
+		}
+	}
+	for i := range uint64(maxTokens) {
+		at := (n + i) % maxTokens
+		if t.slots[at].Load() == 0 && t.slots[at].CompareAndSwap(0, s) {
+			f.slot.Store(uint32(at + maxTokens))
+			return
+		}
+	}
+	t.slots[n%maxTokens].Store(s)
+	f.slot.Store(uint32(n%maxTokens + maxTokens))
+}
+
+// back makes a token anew that was used for nothing, unless there is a newer
+// one.
+func (t *tokens) back(f *fed, turn int64) {
+	word := f.used.Swap(0)
+	if word == 0 {
+		return
+	}
+	f.due.Add(-turn)
+	if f.token.word.CompareAndSwap(0, word) {
+		t.name(word&^math.MaxUint32, f)
+	}
+}
+
+// turnOf returns after how many reports of n endpoints, times turnUnit, one of
+// mean weight may be picked by a token again. It is counted in reports, and not
+// in picks, because each pick by a token needs one. Of few endpoints each may
+// have less than three times its share, for that would be all.
+func turnOf(n int) int64 {
+	return int64(turnUnit * float64(n) / min(maxShare, float64(n+1)/2))
+}
+
+// may reports whether an endpoint whose turns are so far apart may be picked.
+func (t *token) may(reports uint64, turn int64) bool {
+	return t.due.Load() <= int64(reports)*turnUnit+maxBurst*turn
+}
+
+// charge counts a pick.
+func (t *token) charge(reports uint64, turn int64) {
+	t.due.Store(max(t.due.Load(), int64(reports)*turnUnit) + turn)
+}
