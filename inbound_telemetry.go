@@ -96,6 +96,30 @@ func (m *Mesh) collectInbound(g *guards, emit func(telemetry.Point)) {
 		of(telemetry.OverloadWaiting, mode, float64(s.Waiting))
 	}
 	g.workers.collect(emit)
+	m.collectKeySets(time.Now(), emit)
+}
+
+// collectKeySets gives how things stand with the key sets that are fetched. Of
+// those whose URLs differ in what is secret alone it is the worst.
+func (m *Mesh) collectKeySets(now time.Time, emit func(telemetry.Point)) {
+	ages, usable := map[string]time.Duration{}, map[string]float64{}
+	for _, s := range m.keySets.Stats() {
+		if s.Fetched.IsZero() {
+			s.Age = now.Sub(m.started)
+		}
+		is := 0.
+		if s.Usable {
+			is = 1
+		}
+		if was, ok := usable[s.URL]; ok {
+			is = min(is, was)
+		}
+		ages[s.URL], usable[s.URL] = max(ages[s.URL], s.Age), is
+	}
+	for url, age := range ages {
+		emit(telemetry.Point{Metric: telemetry.KeySetAge, Kind: url, Value: age.Seconds()})
+		emit(telemetry.Point{Metric: telemetry.KeySetUsable, Kind: url, Value: usable[url]})
+	}
 }
 
 // collect gives the refusals of rate limits by policy, and those of tokens by

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -17,7 +18,10 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -306,4 +310,53 @@ func TestInboundMetrics(t *testing.T) {
 	cancel()
 	_ = f.mesh.Drain(gone)
 	assert.Equal(t, 1., f.collected()["tulle.inbound.leaving"])
+}
+
+// Of each key set that is fetched it is told how old it is and whether it is
+// good for anything, from the start on and while it cannot be fetched.
+func TestKeySetMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		keys := tokens().Issuers[0].JWKS
+		issuer := func(name, url string, up bool) authn.Issuer {
+			fetch := roundTripperFunc(func(r *http.Request) (*http.Response, error) {
+				if !up || down.Load() {
+					return nil, errors.New("down")
+				}
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(keys)), Request: r}, nil
+			})
+			return authn.Issuer{Issuer: name, Audiences: []string{"shop"}, JWKSURL: url, Transport: &fetch}
+		}
+		f := newFront(t, tulle.Inbound{Guard: tulle.Guard{Authn: &authn.Policy{Issuers: []authn.Issuer{
+			issuer("https://a.test", "https://a.test/keys?secret=1", true), issuer("https://b.test", "https://b.test/keys", false),
+			// One of four that look alike is worse.
+			issuer("https://c.test", "https://c.test/keys?secret=1", true), issuer("https://d.test", "https://c.test/keys?secret=2", false),
+			issuer("https://e.test", "https://c.test/keys?secret=3", true), issuer("https://f.test", "https://c.test/keys?secret=4", true),
+		}}}}, map[string]http.HandlerFunc{"/": fine})
+		f.ask("/", nil)
+		synctest.Wait()
+		state := func() (told [6]float64) {
+			seen := f.collected()
+			for i, url := range []string{"https://a.test/keys", "https://b.test/keys", "https://c.test/keys"} {
+				for j, name := range []string{"age", "usable"} {
+					v, ok := seen["tulle.keyset."+name+"{tulle.keyset="+url+"}"]
+					assert.True(t, ok, url)
+					told[2*i+j] = v
+				}
+			}
+			return told
+		}
+		assert.Equal(t, [6]float64{0, 1, 0, 0, 0, 0}, state())
+		down.Store(true)
+		time.Sleep(23 * time.Hour)
+		told := state()
+		assert.Equal(t, [6]float64{told[0], 1, 23 * 3600, 0, 23 * 3600, 0}, told)
+		assert.Greater(t, told[0], 22*3600.)
+		time.Sleep(time.Hour)
+		assert.Zero(t, state()[1], "nothing of it is accepted any more")
+		for key := range f.collected() {
+			assert.NotContains(t, key, "secret")
+		}
+		require.NoError(t, f.mesh.Shutdown(t.Context()))
+	})
 }

@@ -78,6 +78,8 @@
 //	tulle.inbound.stripped         counter        {request}
 //	tulle.inbound.bad_hints        counter        {request}
 //	tulle.inbound.leaving          gauge          {state}
+//	tulle.keyset.age               gauge          s          tulle.keyset
+//	tulle.keyset.usable            gauge          {state}    tulle.keyset
 //	tulle.overload.limit           gauge          {request}  tulle.mode
 //	tulle.overload.active          updowncounter  {request}  tulle.mode
 //	tulle.overload.waiting         updowncounter  {request}  tulle.mode

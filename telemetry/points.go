@@ -74,6 +74,12 @@ const (
 	InboundBadHints
 	// InboundLeaving: 1 once the process was told to stop, else 0.
 	InboundLeaving
+	// KeySetAge: how long ago a key set was last known to be what its issuer
+	// publishes, or the mesh was made if it never was; Kind is its URL.
+	KeySetAge
+	// KeySetUsable: 1 while tokens can be verified with a key set, else 0;
+	// Kind is its URL.
+	KeySetUsable
 	// OverloadLimit: how many requests the guard against overload lets in at
 	// once; Kind is the mode.
 	OverloadLimit
@@ -145,6 +151,8 @@ var metricRows = [numMetrics]metricRow{
 	InboundStripped:        {"tulle.inbound.stripped", "{request}", counter, "", "Requests from which fields were taken that their peers may not send."},
 	InboundBadHints:        {"tulle.inbound.bad_hints", "{request}", counter, "", "Requests whose deadline could not be read."},
 	InboundLeaving:         {"tulle.inbound.leaving", "{state}", gauge, "", "1 once the process was told to stop, else 0."},
+	KeySetAge:              {"tulle.keyset.age", "s", gauge, "tulle.keyset", "For how long a key set has not been fetched."},
+	KeySetUsable:           {"tulle.keyset.usable", "{state}", gauge, "tulle.keyset", "1 while tokens can be verified with a key set, else 0."},
 	OverloadLimit:          {"tulle.overload.limit", "{request}", gauge, "tulle.mode", "Requests that may be in at once."},
 	OverloadActive:         {"tulle.overload.active", "{request}", sum, "tulle.mode", "Requests that the guard against overload has let in."},
 	OverloadWaiting:        {"tulle.overload.waiting", "{request}", sum, "tulle.mode", "Requests that wait to be let in."},

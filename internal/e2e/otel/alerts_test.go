@@ -65,10 +65,10 @@ func TestAlertsAskForWhatThereIs(t *testing.T) {
 	asked := 0
 	for _, rule := range strings.Split(string(rules), "expr:")[1:] {
 		expr, _, _ := strings.Cut(rule, "labels:")
-		for _, name := range regexp.MustCompile(`\b(tulle|http_client)_\w+`).FindAllString(labels.ReplaceAllString(expr, ""), -1) {
+		for _, name := range regexp.MustCompile(`\b(tulle|http_client|http_server)_\w+`).FindAllString(labels.ReplaceAllString(expr, ""), -1) {
 			asked++
 			assert.True(t, there[name], "%s is no metric", name)
 		}
 	}
-	assert.GreaterOrEqual(t, asked, 8)
+	assert.GreaterOrEqual(t, asked, 16)
 }

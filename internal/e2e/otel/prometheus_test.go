@@ -84,7 +84,7 @@ func nameOf(name, kind string) string {
 		return name + "_total"
 	case kind == "histogram":
 		return name + "_seconds_count"
-	case name == "tulle_discovery_failing":
+	case name == "tulle_discovery_failing", name == "tulle_keyset_age":
 		return name + "_seconds"
 	}
 	return name
@@ -119,6 +119,7 @@ func TestPrometheus(t *testing.T) {
 		`sum(http_server_request_duration_seconds_count{http_route="/call"})`:                                       "4",
 		`tulle_inbound_refused_total{tulle_reason="unauthenticated"}`:                                               "1",
 		`tulle_inbound_unauthenticated_total{tulle_rule="closed",tulle_fault="missing"}`:                            "1",
+		`tulle_keyset_usable{tulle_keyset="http://127.0.0.1:1/keys"}`:                                               "0",
 		`tulle_overload_limit{tulle_mode="enforce"}`:                                                                "100",
 		// The scrape itself is under way while it is answered.
 		`http_server_active_requests{http_request_method="GET",url_scheme="http"}`: "1",

@@ -114,10 +114,13 @@ func inbound() (tulle.Inbound, error) {
 		},
 		Rules: []tulle.Rule{{
 			Name: "closed", Match: []match.Request{{Path: match.Path{Exact: "/closed"}}},
-			Guard: tulle.Guard{Authn: &authn.Policy{Issuers: []authn.Issuer{{
-				Issuer: "https://id.test", Audiences: []string{"app"},
-				JWKS: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
-			}}}},
+			Guard: tulle.Guard{Authn: &authn.Policy{Issuers: []authn.Issuer{
+				{
+					Issuer: "https://id.test", Audiences: []string{"app"},
+					JWKS: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
+				},
+				{Issuer: "https://gone.test", Audiences: []string{"app"}, JWKSURL: "http://127.0.0.1:1/keys", PlainHTTP: true},
+			}}},
 		}},
 	}, nil
 }
