@@ -27,6 +27,11 @@ func (m *Mesh) collect(emit func(telemetry.Point)) {
 			emit(telemetry.Point{Metric: metric, Service: name, Kind: kind, Value: v})
 		}
 		s.collect(of, now)
+		for _, sub := range p.drafts[name] {
+			for _, c := range sub.gen.Load().picks() {
+				emit(telemetry.Point{Metric: telemetry.Picks, Service: name, Subset: sub.name, Kind: c.Reason, Value: float64(c.Picks)})
+			}
+		}
 		p.collectBudgets(name, of)
 		p.collectBreakers(name, of)
 	}

@@ -44,7 +44,8 @@ type Service struct {
 	Hosts []string
 	// Resolver finds the endpoints.
 	Resolver discovery.Resolver
-	// Balancer chooses among the endpoints. Nil is balancer.LeastRequest{}.
+	// Balancer chooses among the endpoints. Nil is balancer.LoadFed{}, which
+	// needs reports of the endpoints to be at its best and none to be good.
 	Balancer balancer.Policy
 	// Spread divides calls over the priorities and zones that discovery
 	// gives to endpoints, before the Balancer chooses.

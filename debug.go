@@ -107,6 +107,9 @@ func (s *ServiceState) write(p func(string, ...any), now time.Time) {
 	for _, l := range s.Limits {
 		p("  limit: %d of %d in flight, %d waiting, %d refused, %d would have been", l.InFlight, l.Limit.InFlight, l.Waiting, l.Refused, l.WouldRefuse)
 	}
+	if text := describePicks(s.Picks); text != "" {
+		p("  picks: %s", text)
+	}
 	for _, part := range s.Parts {
 		if len(s.Parts) > 1 || part.Panic {
 			p("  %s", describePart(part))
@@ -126,6 +129,9 @@ func (s *ServiceState) write(p func(string, ...any), now time.Time) {
 		}
 		p("  %s\t%s\tfor %s\t%d in flight\t%d ok\t%d failed\t%s",
 			e.Addr, strings.TrimSpace(state), ago(now, e.Since), e.InFlight, e.OK, e.Failed, labels(e.Labels))
+		if l := e.Load; l != nil {
+			p("    says %s ago: %s", ago(now, l.At), l.LoadReport.AppendText(nil))
+		}
 		if r := e.RefusedReports; r != nil {
 			p("    %d load reports refused, the last %s ago: %s", r.Count, ago(now, r.At), r.Reason)
 		}
@@ -133,6 +139,17 @@ func (s *ServiceState) write(p func(string, ...any), now time.Time) {
 	for _, sub := range s.Subsets {
 		p("  subset %s\t%d of %d available\t%s", sub.Name, sub.Available, sub.Endpoints, labels(sub.Labels))
 	}
+}
+
+// describePicks tells in a line how often there was which reason to pick.
+func describePicks(picks []balancer.PickCount) string {
+	var parts []string
+	for _, c := range picks {
+		if c.Picks > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.Picks, c.Reason))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // String tells the counts in a line.

@@ -27,6 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
 )
@@ -104,6 +105,7 @@ func TestResetsAreRetriedWhereSafe(t *testing.T) {
 		_ = c.(*net.TCPConn).SetLinger(0)
 	})
 	c := one(server(t, ok), reset)
+	c.Services[0].Balancer = balancer.RoundRobin{} // which does not keep away from the one
 	c.Policies.Retry = &retry.Policy{Budget: retry.BudgetPolicy{Ratio: -1}}
 	m := realMesh(t, c)
 	assert.Empty(t, reach(t, m, "GET", "http://reviews/", 300))

@@ -339,7 +339,7 @@ func (s *Service) host() string {
 
 func (s *Service) balancer() balancer.Policy {
 	if s.Balancer == nil {
-		return balancer.LeastRequest{}
+		return balancer.LoadFed{}
 	}
 	return s.Balancer
 }

@@ -85,6 +85,9 @@ type ServiceState struct {
 	Discovery DiscoveryState `json:"discovery"`
 	// Parts are the priorities and zones that calls are divided over.
 	Parts []balancer.Part `json:"parts,omitempty"`
+	// Picks are how many picks the balancer made for each reason, if it counts
+	// them.
+	Picks []balancer.PickCount `json:"picks,omitempty"`
 	// Endpoints are in order of their addresses.
 	Endpoints []EndpointState `json:"endpoints"`
 	Subsets   []SubsetState   `json:"subsets,omitempty"`
@@ -128,6 +131,8 @@ type SubsetState struct {
 	Endpoints int               `json:"endpoints"`
 	Available int               `json:"available"`
 	Parts     []balancer.Part   `json:"parts,omitempty"`
+
+	Picks []balancer.PickCount `json:"picks,omitempty"`
 }
 
 // EndpointState is the state of an endpoint.
@@ -274,12 +279,13 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 	for _, t := range v.members {
 		out.Endpoints = append(out.Endpoints, t.state(now))
 	}
-	out.Parts = p.drafts[s.name][""].gen.Load().parts()
+	whole := p.drafts[s.name][""].gen.Load()
+	out.Parts, out.Picks = whole.parts(), whole.picks()
 	for _, sub := range c.Subsets {
 		g := p.drafts[s.name][sub.Name].gen.Load()
 		out.Subsets = append(out.Subsets, SubsetState{
 			Name: sub.Name, Labels: maps.Clone(sub.Labels), Endpoints: g.known, Available: g.known - g.held,
-			Parts: g.parts(),
+			Parts: g.parts(), Picks: g.picks(),
 		})
 	}
 	for key, b := range p.budgets {
@@ -321,6 +327,14 @@ func (g *generation) parts() []balancer.Part {
 		return nil
 	}
 	return g.division.Parts()
+}
+
+// picks returns for what reasons the balancer picked.
+func (g *generation) picks() []balancer.PickCount {
+	if g.division == nil {
+		return nil
+	}
+	return g.division.Picks()
 }
 
 func (d *destination) faults() *fault.Stats {
@@ -391,6 +405,9 @@ func (r *route) state(c *Route, now time.Time) RouteState {
 func describe(v any) string {
 	if t := reflect.TypeOf(v); t.Kind() == reflect.Pointer || !strings.HasPrefix(t.PkgPath(), "github.com/tulle-mesh/tulle/") {
 		return t.String()
+	}
+	if p, ok := v.(balancer.LoadFed); ok {
+		v = p.Effective()
 	}
 	return fmt.Sprintf("%T%+v", v, v)
 }

@@ -78,7 +78,7 @@ func TestDebugServesStateToReadOnly(t *testing.T) {
 		}
 		text := ask("GET", "/", "text/html, */*").Body.String()
 		for _, want := range []string{
-			"service reviews (reviews), auto, balancer.LeastRequest", "10.0.0.2:80  not_ready (discovery)", "registry is down",
+			"service reviews (reviews), auto, balancer.LoadFed", "10.0.0.2:80  not_ready (discovery)", "registry is down",
 			"subset v1", "1 of 1 available", "route all: 1, 0 active, 1 2xx", "2 attempts (enforce)",
 		} {
 			assert.Contains(w, text, want)

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/endpoint"
@@ -329,7 +330,7 @@ func TestCollectedMetrics(t *testing.T) {
 		said.set(infos(addrs...)...)
 		c := tulle.Config{
 			Services: []tulle.Service{
-				{Name: "reviews", Resolver: said},
+				{Name: "reviews", Resolver: said, Balancer: balancer.RoundRobin{}},
 				{Name: "ratings", Resolver: at("10.0.0.9:80"), MaxWait: -1},
 				{Name: "next", Resolver: at(addrs[2])},
 			},

@@ -61,6 +61,7 @@
 //	tulle.retry.made          counter        {retry}      tulle.service, tulle.class
 //	tulle.retry.denied        counter        {retry}      tulle.service, tulle.verdict
 //	tulle.retry.budget        gauge          {retry}      tulle.service, tulle.budget
+//	tulle.balancer.picks      counter        {pick}       tulle.service, tulle.subset, tulle.reason
 //	tulle.endpoint.known      updowncounter  {endpoint}   tulle.service, tulle.state
 //	tulle.endpoint.ejections  counter        {ejection}   tulle.service, tulle.state
 //	tulle.breaker.state       gauge          {state}      tulle.service, tulle.mode

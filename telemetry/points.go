@@ -35,6 +35,9 @@ const (
 	// RetryBudget: how many retries could be made at once now; Kind is the
 	// budget's policy.
 	RetryBudget
+	// Picks: picks of endpoints by balancers that count why; Kind is the
+	// reason.
+	Picks
 	// Endpoints: endpoints known; Kind is "available" or what holds them.
 	Endpoints
 	// Ejections: how often endpoints were left out; Kind is for what.
@@ -134,6 +137,7 @@ var metricRows = [numMetrics]metricRow{
 	Retries:          {"tulle.retry.made", "{retry}", counter, "tulle.class", "Retries by the class of the result that they answered."},
 	RetriesDenied:    {"tulle.retry.denied", "{retry}", counter, "tulle.verdict", "Retries that a result asked for and that were not made."},
 	RetryBudget:      {"tulle.retry.budget", "{retry}", gauge, "tulle.budget", "Retries that could be made at once now."},
+	Picks:            {"tulle.balancer.picks", "{pick}", counter, "tulle.reason", "Picks of endpoints by what they were based on."},
 	Endpoints:        {"tulle.endpoint.known", "{endpoint}", sum, "tulle.state", "Endpoints by what holds them, or available."},
 	Ejections:        {"tulle.endpoint.ejections", "{ejection}", counter, "tulle.state", "How often endpoints were left out, by what for."},
 	BreakerState:     {"tulle.breaker.state", "{state}", gauge, "tulle.mode", "The service's breaker: 0 closed, 1 half-open, 2 open."},
