@@ -79,6 +79,8 @@ func spans(t *testing.T, s sim.Scenario, n int, times ...time.Duration) []span {
 
 const second = time.Second
 
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
 func behaves(changes ...sim.Change) sim.Scenario {
 	return sim.Scenario{
 		Seed: 1, Servers: sim.Servers(2, sim.Server{Sharing: true}), Load: .2, Changes: changes,
@@ -208,8 +210,7 @@ func TestRamp(t *testing.T) {
 		)
 		s.Warm, s.Servers, s.Load = -1, sim.Servers(4, sim.Server{}), .5
 		s.Chooser = sim.Balanced{Policy: balancer.Random{}, Ramp: ramp}
-		picks := s.Run(t).Seconds[2].Picks
-		return float64(picks[0]) / float64(picks[0]+picks[1]+picks[2]+picks[3])
+		return s.Run(t).Seconds[2].Share(0)
 	}
 	require.InDelta(t, .25, back(0), .05)
 	require.Less(t, back(2*second), .15)

@@ -70,6 +70,7 @@ type balanced struct {
 	spreader *balancer.Spreader
 	ramp     time.Duration
 	servers  map[*endpoint.Endpoint]int
+	division *balancer.Division
 	picker   balancer.Picker
 	observer balancer.Observer
 }
@@ -90,7 +91,7 @@ func (b *balanced) Update() {
 		members = append(members, m)
 	}
 	d := b.spreader.Update(members, c.fleet.Now())
-	b.picker, b.observer = d.Picker(), d.Observer()
+	b.division, b.picker, b.observer = d, d.Picker(), d.Observer()
 }
 
 // Pick implements Picker.
@@ -109,5 +110,12 @@ func (b *balanced) Pick(now time.Time, draw uint64) int {
 func (b *balanced) Observe(server int, r outcome.Result) {
 	if b.observer != nil {
 		b.observer.Observe(b.caller.endpoints[server], r)
+	}
+}
+
+// Reasons implements Counter.
+func (b *balanced) Reasons(counts map[string]uint64) {
+	for _, p := range b.division.Picks() {
+		counts[p.Reason] += p.Picks
 	}
 }

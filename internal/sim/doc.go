@@ -15,6 +15,15 @@
 // With the same seed a run has the same result, and a run with another Chooser
 // meets the same calls, work and spells.
 //
+//	r := sim.Scenario{
+//		Seed:    1,
+//		Servers: sim.Servers(20, sim.Server{Sharing: true}),
+//		Callers: 200,
+//		Load:    .85,
+//		Chooser: sim.Balanced{Policy: balancer.PeakEWMA{}},
+//	}.Run(t)
+//	t.Log(r.P99, r.ErrorShare())
+//
 // # What is modelled
 //
 // Servers with several workers, first come first served or shared by all

@@ -43,6 +43,15 @@ type Second struct {
 	Failed int   // of the calls made in it
 }
 
+// Share returns which part of the calls of the second went to server n.
+func (s Second) Share(n int) float64 {
+	all := 0
+	for _, picks := range s.Picks {
+		all += picks
+	}
+	return float64(s.Picks[n]) / float64(max(1, all))
+}
+
 // ErrorShare returns which part of the calls failed.
 func (r Result) ErrorShare() float64 { return float64(r.Failed) / float64(max(1, r.Calls)) }
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -64,8 +65,8 @@ type Change struct {
 // within a bubble.
 func (s Scenario) Run(t *testing.T) (r Result) {
 	t.Helper()
-	if s.Chooser == nil || len(s.Servers) == 0 || s.Load <= 0 && s.Rate <= 0 {
-		t.Fatal("sim: a scenario needs servers, a load and a chooser")
+	if err := s.validate(); err != nil {
+		t.Fatalf("sim: %v", err)
 	}
 	begin := time.Now()
 	synctest.Test(t, func(t *testing.T) {
@@ -78,6 +79,37 @@ func (s Scenario) Run(t *testing.T) (r Result) {
 	})
 	r.Took = time.Since(begin)
 	return r
+}
+
+// validate returns every fault of the scenario, joined.
+func (s *Scenario) validate() error {
+	var faults []error
+	fault := func(is bool, format string, args ...any) {
+		if is {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(len(s.Servers) == 0, "servers: there are none")
+	fault(s.Chooser == nil, "chooser: there is none")
+	fault(s.capacity() == 0, "servers: all of them join later")
+	fault(s.Load <= 0 && s.Rate <= 0, "load: there is none")
+	fault(s.Load > 0 && s.Rate > 0, "rate: excludes load")
+	fault(!(s.Loss >= 0 && s.Loss <= 1), "loss: %v is not from 0 to 1", s.Loss)
+	if b, ok := s.Chooser.(Balanced); ok {
+		if b.Policy == nil {
+			fault(true, "chooser: there is no policy")
+		} else if err := b.Policy.Validate(); err != nil {
+			fault(true, "chooser: %w", err)
+		}
+	}
+	for n, server := range s.Servers {
+		if server.Guard != nil {
+			if err := server.Guard.Validate(); err != nil {
+				fault(true, "servers[%d].guard: %w", n, err)
+			}
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // capacity is how much work the servers do in a ns.

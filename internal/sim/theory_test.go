@@ -1,3 +1,8 @@
+//go:build !race
+
+// These are many events in one goroutine: the race detector finds nothing in
+// them that the other tests do not show it, and takes ten times as long.
+
 package sim_test
 
 import (
@@ -17,11 +22,9 @@ import (
 func alone(s sim.Server, load float64, w sim.Work) sim.Scenario {
 	return sim.Scenario{
 		Seed: 3, Servers: []sim.Server{s}, Load: load, Work: w, Delay: -1, Timeout: time.Hour,
-		Chooser: sim.Central{}, Measure: time.Duration(1000/load/float64(s.Workers)) * time.Second,
+		Chooser: sim.Central{}, Measure: time.Duration(500/load/float64(s.Workers)) * time.Second,
 	}
 }
-
-func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // erlang returns the probabilities that a request finds all c workers busy at
 // an offered load of a: where it is lost then (B), and where it waits (C).
@@ -62,7 +65,7 @@ func TestMeanTimes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := alone(c.server, c.load, c.work).Run(t)
-			assert.InEpsilon(t, c.want, ms(r.Mean), .025)
+			assert.InEpsilon(t, c.want, ms(r.Mean), .03)
 			assert.Zero(t, r.Failed)
 			t.Logf("%.3f, by theory %.3f", ms(r.Mean), c.want)
 		})
@@ -91,9 +94,9 @@ func TestLoss(t *testing.T) {
 func TestLittlesLaw(t *testing.T) {
 	r := sim.Scenario{
 		Seed: 5, Servers: sim.Servers(10, sim.Server{Sharing: true}), Callers: 7, Load: .7, Delay: time.Millisecond,
-		Chooser: sim.Balanced{Policy: balancer.Random{}}, Timeout: time.Hour, Measure: 30 * time.Second,
+		Chooser: sim.Balanced{Policy: balancer.Random{}}, Timeout: time.Hour, Measure: 20 * time.Second,
 	}.Run(t)
-	perServer := float64(r.Calls) / 10 / 30000 // in a ms
+	perServer := float64(r.Calls) / 10 / 20000 // in a ms
 	assert.InEpsilon(t, perServer*(ms(r.Mean)-2), r.InFlight, .02)
 }
 
@@ -106,7 +109,7 @@ func TestChoices(t *testing.T) {
 	run := func(c sim.Chooser) float64 {
 		return ms(sim.Scenario{
 			Seed: 7, Servers: sim.Servers(100, sim.Server{Workers: 1}), Callers: 3, Load: rho, Delay: -1,
-			Timeout: time.Hour, Chooser: c,
+			Timeout: time.Hour, Chooser: c, Warm: time.Second, Measure: 5 * time.Second,
 		}.Run(t).Mean)
 	}
 	two := 0.0
