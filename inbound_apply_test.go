@@ -279,7 +279,7 @@ func TestInboundState(t *testing.T) {
 		Overload: &overload.Policy{Exempt: []match.Request{{Headers: []match.Value{{Name: "Authorization", Exact: "hush"}}}}},
 		Guard: tulle.Guard{
 			Authn: &authn.Policy{Issuers: []authn.Issuer{{
-				Issuer: tokenIssuer, Audiences: []string{"a"}, JWKSURL: "https://issuer.test/jwks?key=hush",
+				Issuer: tokenIssuer, Audiences: []string{"a"}, JWKSURL: "https://hush:hush@issuer.test/jwks?key=hush",
 				Transport: roundTripperPointer(func(*http.Request) (*http.Response, error) { return nil, errors.New("none") }),
 			}}},
 			Authz: &authz.Policy{Rules: []authz.Rule{{Name: "key", Action: authz.Allow, When: []authz.Condition{{Header: "X-Api-Key", Values: []string{"hush"}}, {Header: "X-Plain", Values: []string{"shown"}}}}}},
@@ -292,6 +292,7 @@ func TestInboundState(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotContains(t, string(text), "hush")
 	assert.Contains(t, string(text), "shown")
+	assert.Contains(t, string(text), "@issuer.test/jwks?")
 	assert.Equal(t, []string{"X-User"}, s.Strip)
 	assert.Equal(t, 1024, s.InFlight.Limit.InFlight)
 	assert.Equal(t, 30*time.Second, s.DrainTimeout)

@@ -114,12 +114,28 @@ func (g Guard) redacted() Guard {
 	}
 	if g.Authn != nil {
 		for i := range g.Authn.Issuers {
-			if url, _, query := strings.Cut(g.Authn.Issuers[i].JWKSURL, "?"); query {
-				g.Authn.Issuers[i].JWKSURL = url + "?" + redacted
-			}
+			g.Authn.Issuers[i].JWKSURL = redactURL(g.Authn.Issuers[i].JWKSURL)
 		}
 	}
 	return g
+}
+
+// redactURL hides what may be secret in an absolute URL: the query, and who
+// asks.
+func redactURL(url string) string {
+	url, _, query := strings.Cut(url, "?")
+	scheme, rest, _ := strings.Cut(url, "://")
+	host, path, slash := strings.Cut(rest, "/")
+	if i := strings.LastIndexByte(host, '@'); i >= 0 {
+		url = scheme + "://" + redacted + host[i:]
+		if slash {
+			url += "/" + path
+		}
+	}
+	if query {
+		url += "?" + redacted
+	}
+	return url
 }
 
 // redactAll hides all values but "*".

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,12 +72,48 @@ func (v *Verifier) Attach(r *http.Request, t Token) *http.Request {
 		r.Header[name] = values
 	}
 	for name, claim := range v.policy.ClaimHeaders {
-		value := strings.Join(t.Claims.Strings(claim), ",")
-		if value != "" && fieldValue(value) {
+		if value, ok := listed(t.Claims.Strings(claim)); ok && fieldValue(value) {
 			r.Header.Set(name, value)
 		}
 	}
+	if fields := r.Header["Connection"]; len(fields) > 0 && len(v.policy.ClaimHeaders) > 0 {
+		v.keep(r.Header, fields)
+	}
 	return r
+}
+
+// listed joins the values of a claim. One with a comma among several would be
+// two to whoever takes them apart again.
+func listed(values []string) (string, bool) {
+	if len(values) > 1 && slices.ContainsFunc(values, func(s string) bool { return strings.Contains(s, ",") }) {
+		return "", false
+	}
+	value := strings.Join(values, ",")
+	return value, value != ""
+}
+
+// keep takes our fields out of those that are said to be of the connection
+// alone. A reverse proxy would not hand them on, at the wish of a caller.
+func (v *Verifier) keep(h http.Header, fields []string) {
+	ours := false
+	var others []string
+	for _, field := range fields {
+		for name := range strings.SplitSeq(field, ",") {
+			name = strings.Trim(name, " \t")
+			if v.claims(name) {
+				ours = true
+			} else if name != "" {
+				others = append(others, name)
+			}
+		}
+	}
+	switch {
+	case !ours:
+	case len(others) == 0:
+		delete(h, "Connection")
+	default:
+		h["Connection"] = []string{strings.Join(others, ", ")}
+	}
 }
 
 // claims tells whether a field could be taken for one of ClaimHeaders.

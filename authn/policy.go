@@ -53,9 +53,11 @@ type Policy struct {
 	Strip bool `json:"strip,omitzero"`
 	// ClaimHeaders are fields that tell the handler claims, by the name of
 	// the field and of the claim, as in identity.Claims.Strings; several
-	// values are joined by commas. Whatever fields of these names a request
-	// comes with are removed, whether it has a token or not, and spelled with
-	// underscores, too.
+	// values are joined by commas, and left out if one of them has a comma
+	// itself. Whatever fields of these names a request comes with are removed,
+	// whether it has a token or not, and spelled with underscores, too; so are
+	// their names from the field Connection, by which a caller could have a
+	// reverse proxy drop them.
 	ClaimHeaders map[string]string `json:"claimHeaders,omitzero"`
 	// Skew is by how much clocks may differ: 0 is 30 s, negative none, 5
 	// minutes the limit.

@@ -10,6 +10,8 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -177,6 +179,55 @@ func TestClaimHeadersAndStrip(t *testing.T) {
 	assert.False(t, ok)
 	// Without ClaimHeaders they are somebody else's.
 	assert.Equal(t, before, verifier(t, static(named(edKey(), "k"))).Attach(r, got).Header)
+}
+
+// What a claim says reaches the program behind a reverse proxy of the handler,
+// even if the caller has called its field one of the connection's alone.
+func TestClaimHeadersAreNotOfTheConnection(t *testing.T) {
+	p := static(named(edKey(), "k"))
+	p.ClaimHeaders = map[string]string{"X-User": "sub"}
+	v := verifier(t, p)
+	for listed, left := range map[string][]string{
+		"X-User": nil, "close, x-user": {"close"}, "X_USER ,,Upgrade,\tx-user\t,X-Users": {"Upgrade, X-Users"}, "close": {"close"},
+	} {
+		var got http.Header
+		behind := &httputil.ReverseProxy{
+			Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "behind"}) },
+			Transport: &visitor{answer: func(r *http.Request) *http.Response {
+				got = r.Header
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}
+			}},
+		}
+		r := request("Authorization", "Bearer "+ed("k"), "Connection", listed)
+		before := r.Header.Clone()
+		seen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			assert.Equal(t, left, r.Header["Connection"], listed)
+			behind.ServeHTTP(w, r)
+		})
+		v.Middleware(seen).ServeHTTP(httptest.NewRecorder(), r)
+		assert.Equal(t, []string{"alice"}, got["X-User"], listed)
+		assert.Equal(t, before, r.Header)
+	}
+}
+
+// A value with a comma among several would be two to whoever reads the field.
+func TestClaimHeadersHaveAsManyValuesAsTheClaim(t *testing.T) {
+	p := static(named(edKey(), "k"))
+	p.ClaimHeaders = map[string]string{"X-Groups": "groups"}
+	v := verifier(t, p)
+	for name, row := range map[string]struct {
+		claim any
+		want  []string
+	}{
+		"several":         {[]string{"a", "b"}, []string{"a,b"}},
+		"one with commas": {"Doe, Jane", []string{"Doe, Jane"}},
+		"hidden":          {[]string{"a", "b,wheel"}, nil},
+	} {
+		r := request("Authorization", "Bearer "+token(edKey(), "EdDSA", "k", object{"groups": row.claim}))
+		got, err := v.Authenticate(r)
+		require.NoError(t, err)
+		assert.Equal(t, row.want, v.Attach(r, got).Header["X-Groups"], name)
+	}
 }
 
 // A request that passes keeps every contract of a Handler.
