@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,11 +15,13 @@ import (
 type CertificateFiles struct {
 	cert, key string
 
+	loaded atomic.Pointer[tls.Certificate]
+	err    atomic.Pointer[error]
+	// mu is only ever tried: who looks at the files holds up nobody else, be
+	// it for ever.
 	mu      sync.Mutex
-	loaded  *tls.Certificate
 	stamp   [2]stamp
 	checked time.Time
-	err     error
 }
 
 // stamp tells one version of a file from another.
@@ -34,6 +37,8 @@ const checkEvery = time.Second
 // not fit together, is an error now and never again.
 func LoadCertificateFiles(cert, key string) (*CertificateFiles, error) {
 	f := &CertificateFiles{cert: cert, key: key}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.load(time.Now()); err != nil {
 		return nil, err
 	}
@@ -41,26 +46,32 @@ func LoadCertificateFiles(cert, key string) (*CertificateFiles, error) {
 }
 
 // GetCertificate returns the certificate as the files have it now. It is safe
-// for concurrent use and looks at the files at most once in a second.
+// for concurrent use and looks at the files at most once in a second. While one
+// handshake does so, which takes as long as the files take to be read, others
+// go on with the certificate there is.
 func (f *CertificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if now := time.Now(); now.Sub(f.checked) >= checkEvery {
-		// What cannot be used now leaves the one before in use.
-		f.err = f.load(now)
+	if f.mu.TryLock() {
+		defer f.mu.Unlock()
+		if now := time.Now(); now.Sub(f.checked) >= checkEvery {
+			// What cannot be used now leaves the one before in use.
+			err := f.load(now)
+			f.err.Store(&err)
+		}
 	}
-	return f.loaded, nil
+	return f.loaded.Load(), nil
 }
 
 // Err returns why the files could not be read when they were last looked at,
 // nil if they could.
 func (f *CertificateFiles) Err() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
-// load reads the files if they are others than before.
+// load reads the files if they are others than before. It is called with mu
+// held.
 func (f *CertificateFiles) load(now time.Time) error {
 	f.checked = now
 	var is [2]stamp
@@ -71,13 +82,14 @@ func (f *CertificateFiles) load(now time.Time) error {
 		}
 		is[i] = stamp{info.Size(), info.ModTime()}
 	}
-	if f.loaded != nil && is == f.stamp && f.err == nil {
+	if f.loaded.Load() != nil && is == f.stamp && f.Err() == nil {
 		return nil
 	}
 	c, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil {
 		return fmt.Errorf("tulle: certificate: %w", err)
 	}
-	f.loaded, f.stamp = &c, is
+	f.stamp = is
+	f.loaded.Store(&c)
 	return nil
 }
