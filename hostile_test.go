@@ -174,3 +174,49 @@ func TestStreamsOfEventsAreNoServiceTime(t *testing.T) {
 		})
 	}
 }
+
+// One server may be served on several listeners at once, as net/http has it.
+func TestServeOnSeveralListeners(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := w.mesh(tulle.Config{Inbound: tulle.Inbound{Grace: -1}})
+		ctx, stop := context.WithCancel(w.Context())
+		s := &http.Server{Handler: &handled{}}
+		done := make(chan error, 2)
+		for _, addr := range []string{"10.0.0.1:80", "10.0.0.2:80"} {
+			l, err := w.net.Listen(addr)
+			require.NoError(w, err)
+			go func() { done <- m.ServeListener(ctx, s, l) }()
+		}
+		synctest.Wait()
+		for _, addr := range []string{"10.0.0.1:80", "10.0.0.2:80"} {
+			require.Equal(w, 200, sendRaw(w, w, addr, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").StatusCode)
+		}
+		require.EqualValues(w, 2, m.State().Inbound.Calls.Calls)
+		stop()
+		for range 2 {
+			require.NoError(w, <-done)
+		}
+	})
+}
+
+// What is refused by what its header says is refused before any of its body
+// is asked for, and the connection ends where a body may still come.
+func TestRefusedExpectations(t *testing.T) {
+	inBubble(t, func(w *world) {
+		m := inbound(w, tulle.Inbound{Guard: tulle.Guard{Authn: tokens(), Body: &tulle.BodyLimit{MaxBytes: 10}}})
+		next := &handled{}
+		w.net.Serve(w.T, "10.0.0.1:80", m.Handler(next))
+		for header, status := range map[string]int{
+			"Content-Length: 11\r\n":                       413,
+			"Content-Length: 9\r\n":                        401,
+			"Transfer-Encoding: chunked\r\n":               401,
+			"Content-Length: 9\r\nTulle-Call: d=0\r\n":     504,
+			"Content-Length: 999999999999\r\nRange: x\r\n": 413,
+		} {
+			resp := sendRaw(w, w, "10.0.0.1:80", "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"+header+"\r\n")
+			require.Equal(w, status, resp.StatusCode, header)
+			require.True(w, resp.Close, header)
+		}
+		require.Zero(w, next.served.Load())
+	})
+}

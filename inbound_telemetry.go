@@ -64,7 +64,7 @@ func (g *guards) nameOf(guard *guard) string {
 // if it serves any.
 func (m *Mesh) collectInbound(g *guards, emit func(telemetry.Point)) {
 	leaving := m.leaving.Load()
-	if !leaving && m.visits.calls.Load() == 0 && m.serving.Load() == 0 {
+	if !leaving && m.visits.calls.Load() == 0 && !m.serves() {
 		return
 	}
 	of := func(metric telemetry.Metric, kind string, v float64) {

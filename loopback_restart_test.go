@@ -22,6 +22,7 @@ import (
 type restartable struct {
 	t     *testing.T
 	addr  string
+	h2    bool
 	grace time.Duration
 	stop  context.CancelFunc
 	done  chan error
@@ -44,7 +45,10 @@ func (r *restartable) start() {
 		_, _ = io.Copy(w, req.Body)
 	})
 	go func() {
-		err := m.ServeListener(ctx, &http.Server{Handler: handler}, l)
+		s := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
+		s.Protocols.SetHTTP1(!r.h2)
+		s.Protocols.SetUnencryptedHTTP2(r.h2)
+		err := m.ServeListener(ctx, s, l)
 		r.done <- err
 		_ = m.Shutdown(context.WithoutCancel(ctx))
 	}()
@@ -60,15 +64,24 @@ func (r *restartable) end() {
 // in which callers learn that an endpoint is leaving, calls can fail; how many
 // is a matter of luck, so that is not held here but by TestLeavingIsHonouredAtOnce.
 func TestRollingRestartLosesNoCall(t *testing.T) {
+	for protocol, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(protocol, func(t *testing.T) { rollingRestart(t, h2) })
+	}
+}
+
+func rollingRestart(t *testing.T, h2 bool) {
 	var posts atomic.Int64
 	fleet := make([]*restartable, 3)
 	addrs := make([]string, 3)
 	for i := range fleet {
-		fleet[i] = &restartable{t: t, addr: "127.0.0.1:0", grace: 300 * time.Millisecond, posts: &posts}
+		fleet[i] = &restartable{t: t, addr: "127.0.0.1:0", h2: h2, grace: 300 * time.Millisecond, posts: &posts}
 		fleet[i].start()
 		addrs[i] = fleet[i].addr
 	}
 	c := one(addrs...)
+	if h2 {
+		c.Services[0].Protocol = tulle.H2C
+	}
 	c.Policies = tulle.Recommended()
 	m := realMesh(t, c)
 	var made, sent atomic.Int64

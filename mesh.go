@@ -46,10 +46,13 @@ type Mesh struct {
 	peers              peers
 	keySets            *authn.KeySets
 	// leaving is set once the process is to stop; quiet gets a word when no
-	// request is left then. serving counts calls of Serve.
+	// request is left then. serving are the servers of Serve.
 	leaving atomic.Bool
 	quiet   word
-	serving atomic.Int64
+	serving struct {
+		mu      sync.Mutex
+		servers map[*http.Server]served
+	}
 	// taken counts the requests under way whose connections are their
 	// handlers' own.
 	taken atomic.Int64

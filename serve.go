@@ -38,16 +38,14 @@ func (m *Mesh) Serve(ctx context.Context, s *http.Server) error {
 	return m.ServeListener(ctx, s, l)
 }
 
-// ServeListener is Serve on a listener, which it closes.
+// ServeListener is Serve on a listener, which it closes. A server may be served
+// on several at once.
 func (m *Mesh) ServeListener(ctx context.Context, s *http.Server, l net.Listener) error {
-	if h, ok := s.Handler.(*inbound); !ok || h.mesh != m {
-		s.Handler = m.Handler(s.Handler)
-	}
-	m.serving.Add(1)
-	defer m.serving.Add(-1)
+	secure := m.prepare(s)
+	defer m.served(s)
 	failed := make(chan error, 1)
 	go func() {
-		if hasCertificates(s) {
+		if secure {
 			failed <- s.ServeTLS(l, "", "")
 		} else {
 			failed <- s.Serve(l)
@@ -74,6 +72,51 @@ func (m *Mesh) ServeListener(ctx context.Context, s *http.Server, l net.Listener
 	}
 	<-failed
 	return err
+}
+
+// served is a server that is served on so many listeners.
+type served struct {
+	listeners int
+	secure    bool
+}
+
+// prepare wraps the handler of a server and reports whether it is to serve
+// with TLS. Once it is served its configuration is net/http's.
+func (m *Mesh) prepare(s *http.Server) (secure bool) {
+	m.serving.mu.Lock()
+	defer m.serving.mu.Unlock()
+	now, ok := m.serving.servers[s]
+	if !ok {
+		if h, ok := s.Handler.(*inbound); !ok || h.mesh != m {
+			s.Handler = m.Handler(s.Handler)
+		}
+		now.secure = hasCertificates(s)
+	}
+	now.listeners++
+	if m.serving.servers == nil {
+		m.serving.servers = map[*http.Server]served{}
+	}
+	m.serving.servers[s] = now
+	return now.secure
+}
+
+// served forgets a server when its last listener is closed.
+func (m *Mesh) served(s *http.Server) {
+	m.serving.mu.Lock()
+	defer m.serving.mu.Unlock()
+	now := m.serving.servers[s]
+	if now.listeners--; now.listeners == 0 {
+		delete(m.serving.servers, s)
+		return
+	}
+	m.serving.servers[s] = now
+}
+
+// serves reports whether there is a server.
+func (m *Mesh) serves() bool {
+	m.serving.mu.Lock()
+	defer m.serving.mu.Unlock()
+	return len(m.serving.servers) > 0
 }
 
 func hasCertificates(s *http.Server) bool {

@@ -120,7 +120,7 @@ func TestServeReturnsWhatTheServerFailedWith(t *testing.T) {
 		require.NoError(w, err)
 		require.NoError(w, l.Close())
 		require.Error(w, m.ServeListener(w.Context(), &http.Server{}, l))
-		require.ErrorContains(w, m.Serve(w.Context(), &http.Server{Addr: "256.0.0.1:1"}), "256.0.0.1")
+		require.ErrorContains(w, m.Serve(w.Context(), &http.Server{Addr: "127.0.0.1:99999"}), "99999")
 	})
 }
 

@@ -23,7 +23,9 @@ import (
 
 // Handler returns a handler that lets requests through to next as
 // Config.Inbound says. Handlers of one mesh share its limits and counts; a
-// request that comes to a second one on its way is not counted again.
+// request that comes to a second one on its way is not looked at again. It is
+// known by its context: whoever makes requests out of one, such as a handler
+// of batches, and wants each to be under its own rule, must give them another.
 //
 // What it refuses it answers by WriteError, or what WithErrorWriter has put in
 // its place. A panic of next is answered with 500, if nothing has been sent,
