@@ -14,6 +14,10 @@
 // those that share its set of 16 buckets have together been let through more
 // than 16 times what one may, which takes a flood at MaxKeys times the rate.
 //
+// A decision of one policy takes 20 to 60 ns and allocates nothing; what decides
+// it is how long the key takes to read. Several policies take the sum, less
+// what they share. To decode a key, and to ask a Store, takes longer.
+//
 // The root package has a Config among its policies, on both sides of a call.
 // Alone, [Limiter.Handler] wraps an http.Handler and [Limiter.Middleware] an
 // http.RoundTripper, where requests can also wait for their turn. A [Store]
