@@ -2,7 +2,6 @@ package overload_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -118,7 +117,7 @@ func TestReportForetellsTheDelay(t *testing.T) {
 		wg.Wait()
 		require.NotZero(t, g.Stats().Waited)
 	})
-	t.Log(fmt.Sprintf("off by at most %v, by those in flight alone %v", worst, control))
+	t.Logf("off by at most %v, by those in flight alone %v", worst, control)
 	assert.LessOrEqual(t, worst, s)
 	assert.Greater(t, control, 3*s, "the control: without those who wait")
 }
