@@ -216,6 +216,23 @@ func TestRamp(t *testing.T) {
 	require.Less(t, back(2*second), .15)
 }
 
+// Who knows everything keeps away from servers that do not work.
+func TestCentralKnowsWhoWorks(t *testing.T) {
+	for _, stop := range []func(*sim.Fleet){
+		func(f *sim.Fleet) { f.FailFast(0, time.Millisecond) },
+		func(f *sim.Fleet) { f.Hang(0) },
+		func(f *sim.Fleet) { f.Crash(0) },
+	} {
+		for _, c := range []sim.Central{{}, {ByDelay: true}, {Choices: 2}} {
+			s := behaves(at(0, stop))
+			s.Chooser = c
+			r := s.Run(t)
+			require.Zero(t, r.Failed)
+			require.Greater(t, r.Calls, 100)
+		}
+	}
+}
+
 // Whoever stops at once what nobody waits for keeps up better under more than
 // it can do.
 func TestAbandon(t *testing.T) {

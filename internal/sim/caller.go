@@ -123,11 +123,9 @@ func (c *Caller) ended(call *call, r outcome.Result) {
 	f.release(call)
 }
 
-// Fleet returns the fleet, of which a real caller could not know anything.
+// Fleet returns the fleet, which a real caller has no hold of; a Picker asks it
+// for the time.
 func (c *Caller) Fleet() *Fleet { return c.fleet }
-
-// Index counts callers from 0.
-func (c *Caller) Index() int { return c.index }
 
 // Usable returns the servers that may be picked, in order. It is valid until
 // the next update.

@@ -6,8 +6,8 @@ import (
 )
 
 // Central chooses with knowledge of all calls of all callers, those on the
-// wire among them, and of the speed of each server: the bounds to which others
-// are compared.
+// wire among them, and of each server how fast it is and whether it works at
+// all: the bounds to which others are compared.
 type Central struct {
 	// Choices is how many servers are drawn to choose from. Zero is all, which
 	// is central join-the-shortest-queue; two is an omniscient power of two
@@ -48,15 +48,12 @@ func (o *central) Pick(time.Time, uint64) int {
 func (o *central) cost(n int) (cost, speed float64) {
 	s := o.caller.fleet.servers[n]
 	speed = s.currentSpeed()
-	if s.state == hangs {
-		speed = 0
-	}
 	workers := float64(s.workers())
-	if !o.ByDelay {
+	switch {
+	case s.state != works || speed == 0:
+		return math.Inf(1), 0
+	case !o.ByDelay:
 		return float64(s.assigned) / workers, speed
-	}
-	if speed == 0 {
-		return math.Inf(1), speed
 	}
 	return (1 + max(0, float64(s.assigned)+1-workers)/workers) / speed, speed
 }

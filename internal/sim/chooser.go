@@ -9,8 +9,9 @@ import (
 )
 
 // Chooser is a way to choose servers. Besides the policies of package
-// balancer, see Balanced, it can be anything: what sends probes (see
-// Caller.Probe), or what knows everything (see Fleet).
+// balancer, see Balanced, it can be anything: what sends probes, by
+// Caller.Probe (see Prequal), what knows everything (see Central), or what
+// does not choose at all (see Pinned).
 type Chooser interface {
 	// New returns what picks for a caller. It is called once for each caller
 	// of a run, before the first call of any.

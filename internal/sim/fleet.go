@@ -288,20 +288,6 @@ func (f *Fleet) release(c *call) {
 // Now returns the time.
 func (f *Fleet) Now() time.Time { return f.base.Add(time.Duration(f.now)) }
 
-// Servers returns how many servers there are, of which some may not yet be
-// known to callers.
-func (f *Fleet) Servers() int { return len(f.servers) }
-
-// Assigned returns how many calls have been sent to server n and have not
-// ended there: what nobody can know but who sees everything.
-func (f *Fleet) Assigned(n int) int { return f.servers[n].assigned }
-
-// Workers returns how many workers server n has.
-func (f *Fleet) Workers(n int) int { return f.servers[n].workers() }
-
-// Speed returns the speed of server n as it is now.
-func (f *Fleet) Speed(n int) float64 { return f.servers[n].currentSpeed() }
-
 // Hold leaves the servers out of what all callers pick from, for cause h.
 func (f *Fleet) Hold(h endpoint.Hold, servers ...int) {
 	for _, c := range f.callers {

@@ -33,9 +33,6 @@ func (c *Caller) Probe(n int, got func(Reading)) {
 	})
 }
 
-// Later calls do within the loop in d.
-func (c *Caller) Later(d time.Duration, do func()) { c.fleet.after(d, do) }
-
 const (
 	timesKept    = 8
 	timesBuckets = 20
