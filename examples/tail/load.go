@@ -26,7 +26,7 @@ type call struct {
 const (
 	// meanWork is long for a loopback and short for what shares a machine
 	// with other programs: a delay of a millisecond is none of a policy's.
-	meanWork = 40 * time.Millisecond
+	meanWork = 50 * time.Millisecond
 	// spreadWork is the standard deviation of the logarithm of the work: one
 	// call in a hundred takes four times as long as half of them, at least.
 	spreadWork = 0.6

@@ -38,8 +38,8 @@ func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("tail", flag.ContinueOnError)
 	var l load
 	flags.IntVar(&l.servers, "servers", 8, "processes that serve")
-	flags.IntVar(&l.callers, "callers", 120, "callers, each with a mesh of its own")
-	flags.Float64Var(&l.rate, "rate", 500, "calls a second of all callers together")
+	flags.IntVar(&l.callers, "callers", 40, "callers, each with a mesh of its own")
+	flags.Float64Var(&l.rate, "rate", 400, "calls a second of all callers together")
 	flags.DurationVar(&l.length, "for", 10*time.Second, "for how long they call under each policy")
 	flags.Uint64Var(&l.seed, "seed", 1, "seed of all chance")
 	names := flags.String("policies", strings.Join(policyNames(), ","), "what to compare")
@@ -83,7 +83,7 @@ func run(args []string, out io.Writer) error {
 	if *file == "" {
 		return nil
 	}
-	return os.WriteFile(*file, picture(results, l, troubles), 0o644)
+	return os.WriteFile(*file, picture(results, l, troubles, args), 0o644)
 }
 
 // choose returns the policies of these names, in this order.

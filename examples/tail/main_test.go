@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	// The race detector has a process take its time to end; servers do not.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	os.Exit(m.Run())
 }
 
@@ -78,6 +80,7 @@ func TestRun(t *testing.T) {
 	require.Empty(t, p.gone())
 	_, rows, found := strings.Cut(string(out), "p99.9")
 	require.True(t, found, "%s", out)
+	require.Regexp(t, `picks of load-fed: .*% token`, rows)
 	drawn, err := os.ReadFile(file)
 	require.NoError(t, err)
 	texts := texts(t, drawn)

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -29,6 +30,7 @@ svg{--ground:#fcfcfb;--ink:#0b0b0b;--ink2:#52514e;--grid:#e1e0d9;--bar:#c3c2b7;-
 text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--ink)}
 .title{font-size:17px;font-weight:600}
 .note,.axis,.head{fill:var(--ink2);font-size:12px}
+.small{fill:var(--ink2);font-size:11px}
 .own{font-weight:700}
 .figure,.head{text-anchor:end;font-variant-numeric:tabular-nums}
 .axis{text-anchor:middle}
@@ -40,9 +42,9 @@ circle{stroke:var(--ground);stroke-width:2}
 .q0{fill:var(--q0)}.q1{fill:var(--q1)}.q2{fill:var(--q2)}.q3{fill:var(--q3)}
 `
 
-// picture draws results as an SVG. It needs nothing from elsewhere, and its
+// picture draws results as an SVG, and says by which arguments they came. It needs nothing from elsewhere, and its
 // text is text.
-func picture(results []result, l load, troubles []trouble) []byte {
+func picture(results []result, l load, troubles []trouble, args []string) []byte {
 	var d drawing
 	bottom := plotTop + rowHeight*len(results)
 	height := bottom + 84
@@ -79,18 +81,22 @@ func picture(results []result, l load, troubles []trouble) []byte {
 	for i := range results {
 		d.row(&results[i], scale, plotTop+rowHeight*i+rowHeight/2)
 	}
-	d.text(20, bottom+66, "note", "A loopback on one machine, with servers that sleep: go run ./examples/tail -svg docs/tail.svg")
+	d.text(20, bottom+66, "note", "On one machine, with servers that sleep: go run ./examples/tail "+strings.Join(args, " "))
 	d.printf("</svg>\n")
 	return d.Bytes()
 }
 
 // row draws a result at the height y.
 func (d *drawing) row(r *result, s scale, y int) {
-	class := "name"
+	class, line := "name", y+4
 	if r.own {
 		class = "own"
 	}
-	d.text(20, y+4, class, r.policy)
+	if r.note != "" {
+		line = y - 3
+		d.text(20, y+12, "small", r.note)
+	}
+	d.text(20, line, class, r.name)
 	if len(r.took) > 0 {
 		d.printf(`<line class="range" x1="%.1f" x2="%.1f" y1="%d" y2="%[3]d"/>`+"\n",
 			s.x(r.quantile(quantiles[0].of)), s.x(r.quantile(quantiles[len(quantiles)-1].of)), y)
@@ -102,7 +108,7 @@ func (d *drawing) row(r *result, s scale, y int) {
 		}
 		at := r.quantile(q.of)
 		d.printf(`<circle class="q%d" cx="%.1f" cy="%d" r="%d"><title>`, i, s.x(at), y, dotRadius)
-		d.escape(fmt.Sprintf("%s, %s: %s", r.policy, q.name, short(at)))
+		d.escape(fmt.Sprintf("%s, %s: %s", r.name, q.name, short(at)))
 		d.printf("</title></circle>\n")
 		d.text(column(i), y+4, "figure", short(at))
 	}

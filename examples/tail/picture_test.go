@@ -38,20 +38,21 @@ func texts(t *testing.T, drawn []byte) []string {
 
 func TestPicture(t *testing.T) {
 	results := []result{
-		{policy: "a < b & c", calls: 4, failed: 1, took: []time.Duration{20e6, 30e6, 900e6}},
-		{policy: "nothing", own: true, calls: 1, expired: 1},
+		{policy: policy{name: "a < b & c", note: "< d"}, calls: 4, failed: 1, took: []time.Duration{20e6, 30e6, 900e6}},
+		{policy: policy{name: "nothing", own: true}, calls: 1, expired: 1},
 	}
 	l := load{servers: 4, callers: 5, rate: 60, length: 10 * time.Second}
-	drawn := picture(results, l, l.troubles())
+	drawn := picture(results, l, l.troubles(), []string{"-rate", "60"})
 	words := texts(t, drawn)
-	for _, want := range []string{"a < b & c", "30 ms", "900 ms", "25.0 %", "nothing", "–", "100.0 %", "20 ms", "1 s"} {
+	for _, want := range []string{"a < b & c", "< d", "30 ms", "900 ms", "25.0 %", "nothing", "–", "100.0 %", "20 ms", "1 s"} {
 		require.Contains(t, words, want)
 	}
 	require.Contains(t, strings.Join(words, "\n"), "5 callers that know nothing of each other, 4 servers")
+	require.Contains(t, strings.Join(words, "\n"), "go run ./examples/tail -rate 60")
 	require.NotContains(t, words, "5 s", "the scale ends where the results do")
 	require.Equal(t, 1, strings.Count(string(drawn), `class="band"`))
 	require.NotContains(t, string(drawn), "NaN")
-	texts(t, picture(nil, l, nil))
+	texts(t, picture(nil, l, nil, nil))
 }
 
 func TestScale(t *testing.T) {

@@ -18,22 +18,25 @@ import (
 type policy struct {
 	// name is that of the flag and of the table.
 	name string
+	// note says more about it in the picture.
+	note string
 	// balancer is nil for a client without a mesh; http2 is such a client that
 	// speaks HTTP/2, so that one connection is enough for it.
 	balancer balancer.Policy
 	http2    bool
-	// own is set for what is new about it.
+	// own is set for what the others are compared with.
 	own bool
 }
 
 func policies() []policy {
 	return []policy{
-		{name: "one HTTP/2 connection", http2: true},
-		{name: "HTTP/1 connections"},
+		{name: "one HTTP/2 connection", note: "without a mesh", http2: true},
+		{name: "HTTP/1 connections", note: "without a mesh"},
 		{name: "random", balancer: balancer.Random{}},
 		{name: "round robin", balancer: balancer.RoundRobin{}},
 		{name: "least request", balancer: balancer.LeastRequest{}},
 		{name: "peak EWMA", balancer: balancer.PeakEWMA{}},
+		{name: "load-fed", note: "by what servers report", balancer: balancer.LoadFed{}, own: true},
 	}
 }
 

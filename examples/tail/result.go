@@ -13,9 +13,8 @@ import (
 
 // result is what came of a load under one policy.
 type result struct {
-	policy string
-	own    bool // as that of the policy
-	calls  int
+	policy
+	calls int
 	// failed and expired count the calls that were not answered.
 	failed, expired int
 	// took is in order: of answered calls, and of those that expired, which
@@ -34,7 +33,7 @@ type result struct {
 }
 
 func newResult(p policy, calls []call, outcomes []outcome, addrs []string, troubles []trouble) result {
-	r := result{policy: p.name, own: p.own, calls: len(calls), shares: make([]float64, len(troubles))}
+	r := result{policy: p, calls: len(calls), shares: make([]float64, len(troubles))}
 	due := make([]int, len(troubles))
 	for i, o := range outcomes {
 		r.late = max(r.late, o.late)
@@ -95,7 +94,7 @@ func table(out io.Writer, results []result, troubles []trouble) {
 	}
 	fmt.Fprintln(w)
 	for _, r := range results {
-		fmt.Fprint(w, r.policy, "\t")
+		fmt.Fprint(w, r.name, "\t")
 		for _, q := range quantiles {
 			fmt.Fprint(w, short(r.quantile(q.of)), "\t")
 		}
@@ -109,7 +108,7 @@ func table(out io.Writer, results []result, troubles []trouble) {
 	_ = w.Flush()
 	for _, r := range results {
 		if len(r.picks) > 0 {
-			fmt.Fprintf(out, "\npicks of %s: %s\n", r.policy, r.reasons())
+			fmt.Fprintf(out, "\npicks of %s: %s\n", r.name, r.reasons())
 		}
 	}
 	var late time.Duration
@@ -135,13 +134,29 @@ func (r *result) reasons() string {
 	})
 	var parts []string
 	for _, name := range names {
+		if r.picks[name] == 0 {
+			continue
+		}
 		parts = append(parts, fmt.Sprintf("%s %s", percent(float64(r.picks[name])/float64(max(1, total))), name))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// addPicks adds what a caller tells of its picks.
-func (r *result) addPicks(*caller) {}
+// addPicks adds for what reasons a caller picked endpoints, where its policy
+// counts that.
+func (r *result) addPicks(c *caller) {
+	if c.mesh == nil {
+		return
+	}
+	for _, s := range c.mesh.State().Services {
+		for _, p := range s.Picks {
+			if r.picks == nil {
+				r.picks = map[string]uint64{}
+			}
+			r.picks[p.Reason] += p.Picks
+		}
+	}
+}
 
 func percent(part float64) string {
 	if part == 0 {
@@ -150,19 +165,18 @@ func percent(part float64) string {
 	return fmt.Sprintf("%.1f %%", part*100)
 }
 
-// short tells a time with three digits at most.
+// short tells a time as exactly as anybody wants to know.
 func short(d time.Duration) string {
 	unit, name := time.Millisecond, "ms"
 	if d >= time.Second {
 		unit, name = time.Second, "s"
 	}
-	v := float64(d) / float64(unit)
-	decimals := 0
-	for edge := 100.0; decimals < 2 && v < edge; edge /= 10 {
-		decimals++
+	v, decimals := float64(d)/float64(unit), 0
+	if v < 10 {
+		decimals = 2
 	}
 	figure := strconv.FormatFloat(v, 'f', decimals, 64)
-	if strings.Contains(figure, ".") {
+	if decimals > 0 {
 		figure = strings.TrimRight(strings.TrimRight(figure, "0"), ".")
 	}
 	return figure + " " + name

@@ -34,17 +34,17 @@ func TestResult(t *testing.T) {
 	require.Equal(t, patience, r.quantile(.999))
 	require.Zero(t, new(result).quantile(.5))
 
-	r.picks = map[string]uint64{"token": 90, "explore": 10}
+	r.picks = map[string]uint64{"token": 90, "explore": 10, "old": 0}
 	var out bytes.Buffer
 	table(&out, []result{r}, troubles)
-	for _, want := range []string{"any", "3 s", "20.0 %", "33.3 %", "to slow", "to stopped", "90.0 % token, 10.0 % explore", "began 1 ms after"} {
+	for _, want := range []string{"any", "3 s", "20.0 %", "33.3 %", "to slow", "to stopped", "90.0 % token, 10.0 % explore\n", "began 1 ms after"} {
 		require.Contains(t, out.String(), want)
 	}
 }
 
 func TestShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0 ms", 500 * time.Microsecond: "0.5 ms", 1234 * time.Microsecond: "1.23 ms", 45678 * time.Microsecond: "45.7 ms",
+		0: "0 ms", 500 * time.Microsecond: "0.5 ms", 1234 * time.Microsecond: "1.23 ms", 45678 * time.Microsecond: "46 ms",
 		100 * time.Millisecond: "100 ms", 627400 * time.Microsecond: "627 ms", 3 * time.Second: "3 s",
 		2074 * time.Millisecond: "2.07 s", time.Minute: "60 s", 1000 * time.Second: "1000 s",
 	} {
