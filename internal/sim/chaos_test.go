@@ -37,9 +37,9 @@ func chaos(seed uint64) sim.Scenario {
 				func(f *sim.Fleet) { f.Hang(n) },
 				func(f *sim.Fleet) { f.Crash(n) },
 				func(f *sim.Fleet) { f.Resume(n) },
-				func(f *sim.Fleet) { f.Hold(endpoint.Unhealthy, n, (n+1)%7) },
+				func(f *sim.Fleet) { f.Hold(endpoint.Unhealthy, n, (n+1)%8) },
 				func(f *sim.Fleet) { f.SetSpeed(n, .5); f.Crash((n + 1) % 7); f.Resume((n + 1) % 7) },
-				func(f *sim.Fleet) { f.Lift(endpoint.Unhealthy, n, (n+1)%7); f.SetSpeed(n, 1) },
+				func(f *sim.Fleet) { f.Lift(endpoint.Unhealthy, n, (n+1)%8); f.SetSpeed(n, 1) },
 			} {
 				if n == 7 && round < 2 && i > 5 {
 					continue // has not joined

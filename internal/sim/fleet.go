@@ -288,11 +288,14 @@ func (f *Fleet) release(c *call) {
 // Now returns the time.
 func (f *Fleet) Now() time.Time { return f.base.Add(time.Duration(f.now)) }
 
-// Hold leaves the servers out of what all callers pick from, for cause h.
+// Hold leaves the servers out of what all callers pick from, for cause h. It
+// is nothing to servers that have not joined.
 func (f *Fleet) Hold(h endpoint.Hold, servers ...int) {
 	for _, c := range f.callers {
 		for _, n := range servers {
-			c.controls[n].Hold(h, "scenario", f.Now())
+			if c.controls[n] != nil {
+				c.controls[n].Hold(h, "scenario", f.Now())
+			}
 		}
 		c.update()
 	}
@@ -302,7 +305,7 @@ func (f *Fleet) Hold(h endpoint.Hold, servers ...int) {
 func (f *Fleet) Lift(h endpoint.Hold, servers ...int) {
 	for _, c := range f.callers {
 		for _, n := range servers {
-			if c.controls[n].Lift(h, f.Now()) {
+			if c.controls[n] != nil && c.controls[n].Lift(h, f.Now()) {
 				c.returning[n] = true
 			}
 		}
