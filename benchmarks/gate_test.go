@@ -106,7 +106,7 @@ func gates() []gate {
 			authenticates: true, authorizes: true, limits: true, bounds: true, traces: true, reports: true,
 		},
 		{
-			name: "tulle+guarded+otel,_every_token_verified",
+			name: "tulle+guarded+otel+uncached",
 			wrap: func(tb testing.TB, d door, h http.Handler) http.Handler {
 				return front(tb, d.guarded(-1), h,
 					tulle.WithTracerProvider(nooptrace.NewTracerProvider()), tulle.WithMeterProvider(noopmetric.NewMeterProvider()))
