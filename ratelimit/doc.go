@@ -14,7 +14,7 @@
 // those that share its set of 16 buckets have together been let through more
 // than 16 times what one may, which takes a flood at MaxKeys times the rate.
 //
-// A decision of one policy takes 20 to 60 ns and allocates nothing; what decides
+// A decision of one policy takes 20 to 65 ns and allocates nothing; what decides
 // it is how long the key takes to read. Several policies take the sum, less
 // what they share. To decode a key, and to ask a Store, takes longer.
 //
