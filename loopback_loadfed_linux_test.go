@@ -59,7 +59,7 @@ func TestLoadFedProcesses(t *testing.T) {
 				all.call(t, calls)
 				return float64(all.attempts(f.addrs[i])-at) / float64(all.attempts(f.addrs...)-total), all.picks()
 			}
-			got, picks := share(balancer.LoadFed{}, 800)
+			got, picks := share(balancer.LoadFed{}, 600)
 			assert.Less(t, got, most)
 			assert.Greater(t, byToken(picks), 0.9, "%v", picks)
 
@@ -69,7 +69,7 @@ func TestLoadFedProcesses(t *testing.T) {
 	}
 	t.Run("reports lost on the way", func(t *testing.T) {
 		all := f.callers(s, balancer.LoadFed{}, tulle.WithAttemptMiddleware(loseReports))
-		all.call(t, 300)
+		all.call(t, 200)
 		f.fallenBack(t, all)
 	})
 	t.Run("reports never written", func(t *testing.T) {
@@ -77,13 +77,13 @@ func TestLoadFedProcesses(t *testing.T) {
 			f.order(i, "mute")
 		}
 		all := f.callers(s, balancer.LoadFed{})
-		all.call(t, 300)
+		all.call(t, 200)
 		f.fallenBack(t, all)
 		for i := range f.addrs {
 			f.order(i, "well")
 		}
 		// They come back as soon as somebody hears of them.
-		all.call(t, 600)
+		all.call(t, 400)
 		assert.Greater(t, byToken(all.picks()), 0.5, "%v", all.picks())
 	})
 }

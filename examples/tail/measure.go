@@ -92,7 +92,7 @@ func (c *caller) call(ctx context.Context, work time.Duration, due time.Time) (o
 		defer mu.Unlock()
 		server = info.Conn.RemoteAddr().String()
 	}})
-	status, err := c.get(traced, "http://work/?work="+url.QueryEscape(work.String()))
+	status, err := c.get(traced, "http://jobs/?work="+url.QueryEscape(work.String()))
 	o.took = time.Since(due)
 	mu.Lock()
 	o.server = server
@@ -102,6 +102,8 @@ func (c *caller) call(ctx context.Context, work time.Duration, due time.Time) (o
 		o.kind = expired
 	case err != nil || status != http.StatusOK:
 		o.kind = failed
+	default:
+		o.kind = answered
 	}
 	return o
 }

@@ -54,7 +54,7 @@ func newCaller(p policy, addrs []string, seed uint64) (*caller, error) {
 	}
 	mesh, err := tulle.New(tulle.Config{
 		Services: []tulle.Service{{
-			Name:     "work",
+			Name:     "jobs",
 			Resolver: discovery.Addrs(addrs...),
 			Balancer: p.balancer,
 		}},

@@ -35,7 +35,7 @@ func TestPlainClient(t *testing.T) {
 		client := plainClient([]string{srv.Listener.Addr().String()}, seeded(1), http2)
 		c := &caller{client: client}
 		get := func() {
-			status, err := c.get(t.Context(), "http://work/")
+			status, err := c.get(t.Context(), "http://jobs/")
 			assert.NoError(t, err)
 			assert.Equal(t, http.StatusOK, status)
 		}
