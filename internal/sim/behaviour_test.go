@@ -216,6 +216,40 @@ func TestRamp(t *testing.T) {
 	require.Less(t, back(2*second), .15)
 }
 
+// What a server had in hand when it stopped, and nobody waits for, it lets go
+// of when it goes on.
+func TestHangInHand(t *testing.T) {
+	after := func(abandon bool) span {
+		sc := behaves(
+			at(900*time.Millisecond, func(f *sim.Fleet) { f.SetSpeed(0, .01); f.SetLoad(10) }),
+			at(1*second, func(f *sim.Fleet) { f.Hang(0); f.SetLoad(.05) }),
+			at(2*second, func(f *sim.Fleet) { f.SetSpeed(0, 1); f.Resume(0) }),
+		)
+		sc.Abandon = abandon
+		sc.Servers[0].Sharing = false
+		return spans(t, sc, 0, 0, 2*second, 2500*time.Millisecond)[1]
+	}
+	require.Len(t, after(false).classes, 1)
+	require.Greater(t, after(false).classes[outcome.Success], 2)
+	require.Greater(t, after(true).classes[outcome.Timeout], 2)
+}
+
+// Picks by reason are those of the calls that are counted.
+func TestReasons(t *testing.T) {
+	s := behaves()
+	s.Chooser = sim.Balanced{Policy: balancer.LoadFed{}}
+	r := s.Run(t)
+	all := uint64(0)
+	for _, n := range r.Reasons {
+		all += n
+	}
+	require.EqualValues(t, r.Calls, all)
+	require.Less(t, r.Calls, r.All)
+	require.Greater(t, r.Reasons[balancer.PickToken], all/2)
+	s.Chooser = sim.Balanced{Policy: balancer.Random{}}
+	require.Nil(t, s.Run(t).Reasons)
+}
+
 // Who knows everything keeps away from servers that do not work.
 func TestCentralKnowsWhoWorks(t *testing.T) {
 	for _, stop := range []func(*sim.Fleet){
