@@ -90,19 +90,24 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestInterrupt: who is tired of waiting leaves no process behind, whatever
-// has happened to them by then.
+// TestInterrupt: no process is left behind, neither by who is tired of waiting
+// nor by a program that has no time to clean up.
 func TestInterrupt(t *testing.T) {
-	p := newProgram(t, "-for", "10m")
-	lines := bufio.NewScanner(p.stdout)
-	for lines.Scan() && !strings.HasSuffix(lines.Text(), "...") {
+	for _, sig := range []os.Signal{os.Interrupt, os.Kill} {
+		p := newProgram(t, "-for", "10m")
+		lines := bufio.NewScanner(p.stdout)
+		for lines.Scan() && !strings.HasSuffix(lines.Text(), "...") {
+		}
+		require.NoError(t, lines.Err())
+		require.NoError(t, p.cmd.Process.Signal(sig))
+		_, err := io.Copy(io.Discard, p.stdout)
+		require.NoError(t, err)
+		require.Error(t, p.cmd.Wait())
+		complaints := p.gone()
+		if sig == os.Interrupt {
+			require.Contains(t, complaints, "context canceled")
+		}
 	}
-	require.NoError(t, lines.Err())
-	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
-	_, err := io.Copy(io.Discard, p.stdout)
-	require.NoError(t, err)
-	require.Error(t, p.cmd.Wait())
-	require.Contains(t, p.gone(), "context canceled")
 }
 
 func TestChoose(t *testing.T) {
