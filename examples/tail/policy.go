@@ -48,9 +48,9 @@ type caller struct {
 }
 
 // newCaller returns a caller of the servers at addrs.
-func newCaller(p policy, addrs []string, seed uint64) (*caller, error) {
+func newCaller(p policy, addrs []string, draw func() uint64) (*caller, error) {
 	if p.balancer == nil {
-		return &caller{client: plainClient(addrs, seeded(seed), p.http2)}, nil
+		return &caller{client: plainClient(addrs, draw, p.http2)}, nil
 	}
 	mesh, err := tulle.New(tulle.Config{
 		Services: []tulle.Service{{
@@ -58,7 +58,7 @@ func newCaller(p policy, addrs []string, seed uint64) (*caller, error) {
 			Resolver: discovery.Addrs(addrs...),
 			Balancer: p.balancer,
 		}},
-	}, tulle.WithRand(seeded(seed)))
+	}, tulle.WithRand(draw))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (c *caller) close() error {
 // callers makes all callers of a load.
 func callers(ctx context.Context, p policy, addrs []string, l load) (all []*caller, err error) {
 	for i := range l.callers {
-		c, err := newCaller(p, addrs, l.seed+uint64(i))
+		c, err := newCaller(p, addrs, seeded(l.seed, uint64(i)))
 		if err != nil {
 			return all, err
 		}
@@ -116,10 +116,11 @@ func callers(ctx context.Context, p policy, addrs []string, l load) (all []*call
 	return all, err
 }
 
-// seeded returns a source of chance that is the same in every run.
-func seeded(seed uint64) func() uint64 {
+// seeded returns one of many sources of chance that a seed gives, the same in
+// every run.
+func seeded(seed, which uint64) func() uint64 {
 	var mu sync.Mutex
-	source := rand.NewPCG(seed, 1)
+	source := rand.NewPCG(seed, which+1)
 	return func() uint64 {
 		mu.Lock()
 		defer mu.Unlock()

@@ -32,7 +32,7 @@ func TestPlainClient(t *testing.T) {
 			}
 		}
 		srv.Start()
-		client := plainClient([]string{srv.Listener.Addr().String()}, seeded(1), http2)
+		client := plainClient([]string{srv.Listener.Addr().String()}, seeded(1, 0), http2)
 		c := &caller{client: client}
 		get := func() {
 			status, err := c.get(t.Context(), "http://jobs/")
