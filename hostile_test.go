@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -219,4 +220,55 @@ func TestRefusedExpectations(t *testing.T) {
 		}
 		require.Zero(w, next.served.Load())
 	})
+}
+
+// foreign is the writer of some middleware around the mesh, such as that of
+// httpsnoop, from which otelhttp is made: it has some of what is beneath.
+type foreign struct {
+	http.ResponseWriter
+	http.Flusher
+	http.Hijacker
+}
+
+func (f foreign) Unwrap() http.ResponseWriter { return f.ResponseWriter }
+
+// Within other middleware a handler can take over its connection as well, by
+// either way that programs know, and the mesh knows of it.
+func TestTakingOverWithinOtherMiddleware(t *testing.T) {
+	takeOver := map[string]func(http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error){
+		"controller": func(rw http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+			return http.NewResponseController(rw).Hijack()
+		},
+		"assertion": func(rw http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+			if h, ok := rw.(http.Hijacker); ok {
+				return h.Hijack()
+			}
+			return nil, nil, http.ErrNotSupported
+		},
+	}
+	for name, hijack := range takeOver {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				m := inbound(w, tulle.Inbound{Overload: &overload.Policy{}})
+				h := m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+					conn, _, err := hijack(rw)
+					if !assert.NoError(w, err) {
+						return
+					}
+					_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+					time.Sleep(time.Hour)
+					_ = conn.Close()
+				}))
+				w.net.Serve(w.T, "10.0.0.1:80", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					h.ServeHTTP(foreign{rw, rw.(http.Flusher), rw.(http.Hijacker)}, r)
+				}))
+				sendRaw(w, w, "10.0.0.1:80", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+				time.Sleep(2 * time.Hour)
+				s := m.State().Inbound
+				require.EqualValues(w, 1, s.Calls.Status["1xx"], "%v", s.Calls.Status)
+				visit(m.Handler(&handled{}), "GET /", "")
+				require.Less(w, m.State().Inbound.Overload.ServiceTime, time.Second)
+			})
+		})
+	}
 }

@@ -30,14 +30,19 @@ func (w http2) Push(to string, o *http.PushOptions) error { return w.push(to, o)
 
 func (w http1) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hijack() }
 
-// Other writers are given what they need to flush, so that a controller does
-// not go past the Writer to what lies beneath.
+// Other writers are given what they need to flush and to hijack, so that a
+// controller does not go past the Writer to what lies beneath.
 type (
+	// hijacker is a flusher that is an http.Hijacker as well, as most writers
+	// of middleware for HTTP/1 are.
+	hijacker struct{ flusher }
 	// flusher is a writer that is an http.Flusher.
 	flusher struct{ controlled }
 	// controlled is one that only a controller can flush.
 	controlled struct{ *Writer }
 )
+
+func (w hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hijack() }
 
 func (w flusher) Flush()               { w.flush() }
 func (w controlled) FlushError() error { return w.flushError() }
@@ -71,6 +76,8 @@ func (w *Writer) outfit() http.ResponseWriter {
 		return http2{recorder{w}}
 	case flushes && writesStrings && !flushesWithError && !hijacks && !readsFrom && !pushes:
 		return recorder{w}
+	case flushes && hijacks:
+		return hijacker{flusher{controlled{w}}}
 	case flushes:
 		return flusher{controlled{w}}
 	case controllable(w.rw):

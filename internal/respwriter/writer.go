@@ -37,8 +37,8 @@ type Writer struct {
 // httptest, and those that Wrap has returned, it has exactly the methods of
 // rw that callers ask for by type assertion (FlushError, and those of
 // http.Flusher, http.Hijacker, http.Pusher, io.ReaderFrom and
-// io.StringWriter). For any other it can flush if rw can, and leads to rw by
-// Unwrap. A nil hook is told nothing.
+// io.StringWriter). For any other it can flush if rw can, and then hijack if rw
+// can, and leads to rw by Unwrap. A nil hook is told nothing.
 func (w *Writer) Wrap(rw http.ResponseWriter, hook Hook) http.ResponseWriter {
 	*w = Writer{rw: rw, hook: hook}
 	return w.outfit()
