@@ -61,11 +61,12 @@ type Rule struct {
 	// looked at yet. A preflight of CORS has the method OPTIONS. GET stands for
 	// HEAD as well, as it does for http.ServeMux. A path that is under one rule
 	// as it was sent and under another when dot segments, repeated slashes and
-	// escapes are resolved is refused with 400: who knows which of them the
-	// handler takes it for. So is a host that is under one rule as it was sent
+	// escapes are resolved, once or twice, backslashes are slashes and what is
+	// behind a semicolon is cut off, is refused with 400: who knows which of
+	// them the handler takes it for, or a program behind it. So is a host that is under one rule as it was sent
 	// and under another in lower case and without a dot at its end, and, if
-	// there are rules by host, one that is none. A port in Hosts is the one
-	// that the caller writes.
+	// there are rules by host, one that is none. The host and its port are what
+	// the caller writes: a rule by host is for handlers that go by it, too.
 	Match []match.Request
 	// Guard applies to them.
 	Guard Guard

@@ -61,12 +61,15 @@ func (g *guards) of(r *http.Request) (*guard, error) {
 	if sent != "" && g.at(path, sent, r) != found {
 		return nil, &Error{Reason: outcome.BadRequest, Err: errHosts}
 	}
-	if path == "" || r.URL.Path == "" || path == r.URL.Path && r.URL.RawPath == "" {
+	odd := strings.ContainsAny(r.URL.Path, `%;\`)
+	if path == "" || r.URL.Path == "" || path == r.URL.Path && r.URL.RawPath == "" && !odd {
 		return found, nil
 	}
-	for _, reading := range [...]string{
-		r.URL.Path, match.CanonicalPath(&url.URL{Path: r.URL.Path}), halfDecoded(r.URL.RawPath),
-	} {
+	readings := [...]string{r.URL.Path, match.CanonicalPath(&url.URL{Path: r.URL.Path}), halfDecoded(r.URL.RawPath), ""}
+	if odd {
+		readings[3] = loosened(r.URL.Path)
+	}
+	for _, reading := range readings {
 		if reading != "" && reading != path && (g.at(reading, "", r) != found || sent != "" && g.at(reading, sent, r) != found) {
 			return nil, &Error{Reason: outcome.BadRequest, Err: errPaths}
 		}
@@ -120,6 +123,19 @@ func sentHost(r *http.Request) (sent string, ok bool) {
 		return "", name != ""
 	}
 	return sent, name != ""
+}
+
+// loosened returns what the most generous of programs makes of a decoded path:
+// it decodes twice, takes backslashes for slashes, and cuts parameters off.
+func loosened(path string) string {
+	if again, err := url.PathUnescape(path); err == nil {
+		path = again
+	}
+	segments := strings.Split(strings.ReplaceAll(path, `\`, "/"), "/")
+	for i, s := range segments {
+		segments[i], _, _ = strings.Cut(s, ";")
+	}
+	return match.CanonicalPath(&url.URL{Path: strings.Join(segments, "/")})
 }
 
 // halfDecoded returns an encoded path decoded but for what need not have been
