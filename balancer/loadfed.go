@@ -248,10 +248,11 @@ func (b *loadFed) report(f *fed, ep *endpoint.Endpoint, at int64, latency time.D
 	}
 	f.hear(reporting)
 	f.since.Store(0)
-	cost := b.usual.cost(&load.LoadReport, ep.InFlight()-1, latency)
-	cost = b.usual.believe(cost, f.average(at, b.decay)*float64(max(1, ep.InFlight()))) / math.Float64frombits(f.share.Load())
+	own := ep.InFlight() // with the call that was answered, in the place of the one to come
+	local := f.average(at, b.decay) * float64(max(1, own))
+	cost := b.usual.believe(b.usual.cost(&load.LoadReport, own-1, latency), local) / math.Float64frombits(f.share.Load())
 	cost += f.faults.at(at, b.decay) * b.penalty
-	b.usual.note(&load.LoadReport, cost)
+	b.usual.note(&load.LoadReport, cost, local)
 	b.tokens.put(f, cost, at)
 }
 

@@ -77,24 +77,15 @@ func (p *loadPicker) choose(q *Query, now int64) (*peer, reason) {
 	case second == nil:
 		return first, pickedOnly
 	}
-	explore := r.word()>>32 < p.b.explore
-	if explore || p.heard(first) != reporting || p.heard(second) != reporting {
-		if explore {
-			if !p.sound(first, now) || p.sound(second, now) && p.feds[second.index].at.Load() < p.feds[first.index].at.Load() {
-				first, second = second, first
-			}
-			if p.sound(first, now) {
-				return first, pickedExploring
-			}
-		}
+	if r.word()>>32 < p.b.explore && p.lost(first, now) {
+		return first, pickedExploring
+	}
+	if p.heard(first) != reporting || p.heard(second) != reporting {
 		winner := first
 		if p.better(second, first, now) {
 			winner = second
 		}
-		switch h := p.heard(winner); {
-		case explore:
-			return winner, pickedExploring
-		case h == mute || h == unheard:
+		if h := p.heard(winner); h == mute || h == unheard {
 			return winner, pickedUnreported
 		}
 	}
@@ -182,17 +173,24 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 // tooMuch is how many times the usual cost a token may have.
 const tooMuch = 1e9
 
-// sound reports whether nothing is known against an endpoint but that it was
-// slow.
-func (p *loadPicker) sound(c *peer, now int64) bool {
+// lost reports whether an endpoint that reports was not heard of for longer
+// than its reports are of use, while nothing else is known against it than that
+// it was slow.
+func (p *loadPicker) lost(c *peer, now int64) bool {
 	f := p.feds[c.index]
-	at := now
-	if now == noTime {
-		at = f.at.Load()
-	} else if c.ep.InFlight() > 0 && f.waited(now, p.decay) > math.Float64frombits(p.b.usual.typical.Load())*silent {
+	at := f.at.Load()
+	if now != noTime {
+		if now-at <= p.b.maxAge {
+			return false
+		}
+		at = now
+		if c.ep.InFlight() > 0 && f.waited(now, p.decay) > silent*math.Float64frombits(p.b.usual.typical.Load()) {
+			return false
+		}
+	} else if f.token.word.Load() != 0 {
 		return false
 	}
-	return f.heard.Load() != leaving && f.faults.at(at, p.decay) == 0
+	return f.heard.Load() == reporting && f.faults.at(at, p.decay) == 0
 }
 
 // silent is for how many usual costs an endpoint may answer nothing.
@@ -221,7 +219,7 @@ func (p *loadPicker) fallBack(q *Query, r *random, first, second *peer, now int6
 			}
 			v, young := p.expected(c, now)
 			fresh = fresh || young
-			if !young && p.feds[c.index].heard.Load() == reporting && p.sound(c, now) {
+			if !young && p.lost(c, now) {
 				if a := now - p.feds[c.index].at.Load(); a > oldest {
 					stalest, oldest = c, a
 				}
@@ -266,7 +264,8 @@ func (p *loadPicker) expected(c *peer, now int64) (cost float64, fresh bool) {
 		InFlight: mean + (max(0, load.InFlight)-mean+float64(f.since.Load()))*exp(-fading*x),
 		Limit:    load.Limit, ServiceTime: time.Duration(s + (float64(load.ServiceTime)-s)*exp(-x)),
 	}
-	cost = u.cost(&r, c.ep.InFlight(), minLatency) / c.share
+	own := c.ep.InFlight()
+	cost = u.believe(u.cost(&r, own, minLatency), f.average(at, p.decay)*float64(own+1)) / c.share
 	return cost + f.faults.at(at, p.decay)*p.b.penalty, age <= p.b.maxAge
 }
 

@@ -69,16 +69,19 @@ func (u *usual) cost(r *endpoint.LoadReport, own int64, latency time.Duration) f
 // the most of what the process knows by itself, which is much if callers are
 // few.
 func (u *usual) believe(cost, local float64) float64 {
-	if local <= 0 {
+	usually := math.Float64frombits(u.local.Load())
+	if local <= 0 || usually == 0 {
 		return cost
 	}
-	blend(&u.local, local)
-	typical, usually := math.Float64frombits(u.typical.Load()), math.Float64frombits(u.local.Load())
-	return max(cost, local/usually*typical/belief)
+	return max(cost, local/usually*math.Float64frombits(u.typical.Load())/belief)
 }
 
-// note takes a report and its cost into the averages.
-func (u *usual) note(r *endpoint.LoadReport, cost float64) {
+// note takes a report, its cost and what is known of its endpoint into the
+// averages.
+func (u *usual) note(r *endpoint.LoadReport, cost, local float64) {
+	if local > 0 {
+		blend(&u.local, local)
+	}
 	if s := float64(r.ServiceTime); s > 0 {
 		blend(&u.service, s)
 	}
