@@ -48,7 +48,9 @@ func (a *attempt) judge(resp *http.Response, err error) {
 // judgement, or the load report.
 func (a *attempt) judgeEnd() {
 	late := a.out
-	if end := a.call.dest.judgeEnd; end != nil && !a.call.mirrored {
+	// Who closes the body early may do so while trailers come, and learns nothing.
+	learnt := a.bodyErr != nil || a.hook.Whole()
+	if end := a.call.dest.judgeEnd; end != nil && learnt && !a.call.mirrored {
 		late = end.ClassifyEnd(a.out, a.resp, a.bodyErr)
 	}
 	reported := a.reportedAtEnd()

@@ -3,6 +3,7 @@ package tulle_test
 import (
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -56,4 +57,34 @@ func TestAnAttemptIsCountedOnceAsWhatItCameTo(t *testing.T) {
 			})
 		})
 	}
+}
+
+// asked is a classifier that counts how often it is asked of the end.
+type asked struct {
+	outcome.GRPC
+	times *atomic.Int32
+}
+
+func (a asked) ClassifyEnd(o outcome.Outcome, resp *http.Response, err error) outcome.Outcome {
+	a.times.Add(1)
+	return a.GRPC.ClassifyEnd(o, resp, err)
+}
+
+// Who closes a body early may do so while trailers come: nobody looks at them.
+func TestNobodyIsAskedOfABodyClosedEarly(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve("10.0.0.1:80", tulletest.Step{Body: "abcdef", Trailer: http.Header{"Grpc-Status": {"13"}}})
+		c := one("10.0.0.1:80")
+		var times atomic.Int32
+		c.Services[0].Classifier, c.Services[0].Protocol = asked{times: &times}, tulle.H2C
+		m := w.mesh(c)
+		resp, err := m.Client().Get("http://reviews/")
+		require.NoError(w, err)
+		require.NoError(w, resp.Body.Close())
+		assert.Zero(w, times.Load())
+		assert.EqualValues(w, 1, service(w, m, "reviews").Endpoints[0].OK)
+		w.get(m, "http://reviews/")
+		assert.EqualValues(w, 1, times.Load(), "one that is read to its end")
+		assert.EqualValues(w, 1, service(w, m, "reviews").Endpoints[0].Failed)
+	})
 }

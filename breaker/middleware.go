@@ -129,6 +129,9 @@ type judged struct {
 
 // BodyEnd implements body.Ender.
 func (j *judged) BodyEnd(err error) {
+	if err == nil && !j.hook.Whole() {
+		return // trailers may be on their way
+	}
 	late := j.end.ClassifyEnd(j.result.Outcome, j.resp, err)
 	if !late.Class.Failed() {
 		return

@@ -16,9 +16,9 @@ type Classifier interface {
 }
 
 // EndClassifier is a Classifier that looks again when the body has ended,
-// with its trailers in place. err is nil when the body was read to its end or
-// closed early by its reader, and the error of the body otherwise. The given
-// Outcome is the one from the headers; returning it unchanged says that
+// with its trailers in place. err is nil when the body was read to its end, and
+// the error of the body otherwise; of a body that its reader closes early
+// nothing is learnt, and nobody asks. The given Outcome is the one from the headers; returning it unchanged says that
 // nothing new was learnt.
 type EndClassifier interface {
 	Classifier

@@ -88,7 +88,11 @@ type excess struct {
 
 // BodyEnd implements body.Ender.
 func (e *excess) BodyEnd(err error) {
-	if e.end.ClassifyEnd(e.outcome, e.resp, err).Class == outcome.Success {
+	late := e.outcome
+	if err != nil || e.hook.Whole() { // else trailers may be on their way
+		late = e.end.ClassifyEnd(late, e.resp, err)
+	}
+	if late.Class == outcome.Success {
 		e.decision.Succeeded()
 	}
 }
