@@ -426,3 +426,15 @@ func TestStaleness(t *testing.T) {
 	require.InDelta(t, stale+20*time.Millisecond, first.Sub(base), float64(30*time.Millisecond))
 	require.Greater(t, late, 5, "there is no report from before the beginning")
 }
+
+// Some of the requests to a server fail, after the work that all take.
+func TestErrors(t *testing.T) {
+	s := sim.Scenario{Seed: 1, Servers: sim.Servers(2, sim.Server{}), Callers: 3, Load: .3, Chooser: sim.Balanced{Policy: balancer.Random{}}}
+	sound := s.Run(t)
+	s.Servers[0].Errors = .1
+	faulty := s.Run(t)
+	assert.InDelta(t, .05, faulty.ErrorShare(), .01)
+	assert.Zero(t, sound.Failed)
+	assert.Equal(t, sound.Picks, faulty.Picks, "by chance")
+	assert.InDelta(t, float64(sound.Mean), float64(faulty.Mean), .02*float64(sound.Mean), "they fail late")
+}

@@ -30,6 +30,7 @@ type call struct {
 	server int
 	start  int64
 	work   float64 // ns at speed 1
+	lot    float64 // servers whose Errors are more fail it
 	// open counts what still refers to the call: the caller who waits, and the
 	// message or the server that has it.
 	open  uint8

@@ -62,8 +62,9 @@ func (c *Caller) update() {
 	}
 }
 
-// make makes a call that is so much work.
-func (c *Caller) make(work float64) {
+// make makes a call that is so much work, and whose lot says at which servers
+// it fails.
+func (c *Caller) make(work, lot float64) {
 	f := c.fleet
 	n := c.picker.Pick(f.Now(), c.draws.Uint64())
 	f.tally.called(f.now, n)
@@ -73,6 +74,7 @@ func (c *Caller) make(work float64) {
 	}
 	call := f.take()
 	call.caller, call.server, call.start, call.work = c, n, f.now, work
+	call.lot = lot
 	call.open = 2
 	f.open++
 	c.controls[n].Begin()

@@ -35,15 +35,15 @@ type Fleet struct {
 	loss      float64
 	staleness int64
 
-	arrivals, jitters, losses *rand.Rand
-	rate                      float64 // calls in a ns
-	next                      float64 // when the next comes
-	until                     int64   // when the last may
-	open                      int     // calls whose callers wait
-	calls                     uint64
-	free                      []*call
-	outcomes                  outcomes
-	tally                     tally
+	arrivals, jitters, losses, lots *rand.Rand
+	rate                            float64 // calls in a ns
+	next                            float64 // when the next comes
+	until                           int64   // when the last may
+	open                            int     // calls whose callers wait
+	calls                           uint64
+	free                            []*call
+	outcomes                        outcomes
+	tally                           tally
 
 	// What the guards of servers answer by goroutines.
 	visits  sync.WaitGroup
@@ -92,6 +92,7 @@ const (
 	streamServer
 	streamCaller
 	streamDraw
+	streamLot
 )
 
 func (f *Fleet) random(stream, n uint64) *rand.Rand {
@@ -248,7 +249,7 @@ func (f *Fleet) happen(e event) {
 func (f *Fleet) arrive() {
 	if f.next > 0 {
 		caller := f.callers[f.arrivals.IntN(len(f.callers))]
-		caller.make(f.work.draw(f.arrivals))
+		caller.make(f.work.draw(f.arrivals), f.lots.Float64())
 	}
 	if f.next += f.arrivals.ExpFloat64() / f.rate; f.next < float64(f.until) {
 		f.events.push(event{at: max(f.now, f.whole(f.next)), kind: arrival})

@@ -139,6 +139,7 @@ func (s Scenario) fleet() *Fleet {
 	}
 	f.delay, f.jitter = f.whole(float64(or(s.Delay, 250*time.Microsecond))), float64(s.Jitter)
 	f.arrivals, f.jitters, f.losses = f.random(streamArrivals, 0), f.random(streamJitter, 0), f.random(streamLoss, 0)
+	f.lots = f.random(streamLot, 0)
 	warm, measure := or(s.Warm, 2*time.Second), or(s.Measure, 10*time.Second)
 	f.until = warm + measure
 	f.tally.init(len(s.Servers), warm, f.until)

@@ -24,6 +24,9 @@ type Server struct {
 	Speed  float64
 	Spells Spells
 	WarmUp WarmUp
+	// Errors is the part of the requests that fail once they are done, by
+	// chance.
+	Errors float64
 	// Guard is the policy of its overload.Guard. Nil is one that only looks on,
 	// with Workers as its limit: requests are let in at once, and what they
 	// wait for a worker counts as the time that they take, as it does at a
@@ -218,7 +221,11 @@ func (s *server) progress() {
 	s.jobs.advance(s.fleet.now)
 	for c := s.jobs.next(s.fleet.step); c != nil; c = s.jobs.next(s.fleet.step) {
 		s.times.add(c.inflight, s.fleet.now-c.came)
-		s.finish(c, s.fleet.outcomes.ok)
+		o := s.fleet.outcomes.ok
+		if c.lot < s.Errors {
+			o = s.fleet.outcomes.failed
+		}
+		s.finish(c, o)
 	}
 	s.schedule()
 }
