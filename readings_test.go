@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -151,5 +152,31 @@ func TestRulesByPathHoldForProgramsBehind(t *testing.T) {
 				assert.Contains(t, []int{200, 401}, got, "opens %v: %s", opens, path)
 			}
 		}
+	}
+}
+
+// Hosts that are two, or none, are no ground for a guard, and neither is what
+// only a path and a host that are both odd would lead to.
+func TestRulesInDoubt(t *testing.T) {
+	mesh := inbound(t, tulle.Inbound{Rules: []tulle.Rule{{
+		Name: "some", Guard: tulle.Guard{Timeout: time.Hour},
+		Match: []match.Request{{Hosts: []string{"admin.test"}, Path: match.Path{Prefix: "/a"}}, {Path: match.Path{Prefix: "/b"}}},
+	}}})
+	h := mesh.Handler(&handled{})
+	two := func(r *http.Request) { r.Host, r.URL.Host = "admin.test", "other.test" }
+	for name, row := range map[string]struct {
+		what   string
+		host   visitor
+		status int
+	}{
+		"one host":      {"GET /a", toHost("admin.test"), 200},
+		"two hosts":     {"GET /a", two, 400},
+		"a port alone":  {"GET /a", toHost(":80"), 400},
+		"odd path":      {"GET /a/../b", toHost("admin.test"), 200},
+		"odd host":      {"GET /b", toHost("ADMIN.test"), 200},
+		"both odd":      {"GET /a/../b", toHost("ADMIN.test"), 400},
+		"no host there": {"GET /a/../b", toHost(""), 400},
+	} {
+		assert.Equal(t, row.status, visit(h, row.what, "", row.host).Code, name)
 	}
 }

@@ -77,6 +77,11 @@ func TestServeWaitsForConnectionsTakenOver(t *testing.T) {
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			require.NoError(w, err)
 			require.Equal(w, 101, resp.StatusCode)
+			// What another server is at is not waited for.
+			elsewhere := make(chan struct{})
+			defer close(elsewhere)
+			go visit(m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-elsewhere })), "GET /", "")
+			synctest.Wait()
 			begin := time.Now()
 			stop()
 			err = <-done
