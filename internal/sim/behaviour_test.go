@@ -429,7 +429,7 @@ func TestStaleness(t *testing.T) {
 
 // Some of the requests to a server fail, after the work that all take.
 func TestErrors(t *testing.T) {
-	s := sim.Scenario{Seed: 1, Servers: sim.Servers(2, sim.Server{}), Callers: 3, Load: .3, Chooser: sim.Balanced{Policy: balancer.Random{}}}
+	s := sim.Scenario{Seed: 1, Servers: sim.Servers(2, sim.Server{}), Callers: 3, Load: .3, Measure: time.Minute, Chooser: sim.Balanced{Policy: balancer.Random{}}}
 	sound := s.Run(t)
 	s.Servers[0].Errors = .1
 	faulty := s.Run(t)
