@@ -178,3 +178,34 @@ func ExampleSpread_Validate() {
 	// overProvisioning: 0.5 is neither 0 nor a number of at least 1
 	// zoneWeights: no zone has a weight
 }
+
+func ExampleLoadFed() {
+	now := time.Now()
+	busy, busyControl := endpoint.New(endpoint.Info{Addr: "10.0.0.1:80"}, now)
+	idle, idleControl := endpoint.New(endpoint.Info{Addr: "10.0.0.2:80"}, now)
+	b := balancer.LoadFed{}.New(balancer.Env{})
+	picker := b.Update([]*endpoint.Endpoint{busy, idle})
+
+	// The mesh takes the reports from responses.
+	answered := func(ep *endpoint.Endpoint, c *endpoint.Control, inFlight float64) {
+		c.Report(endpoint.LoadReport{InFlight: inFlight, Limit: 8, ServiceTime: 5 * time.Millisecond}, now)
+		b.(balancer.Observer).Observe(ep, outcome.Result{
+			Outcome: outcome.Outcome{Class: outcome.Success, Status: 200}, At: now, Latency: 6 * time.Millisecond, Reported: true,
+		})
+	}
+	answered(busy, busyControl, 7)
+	answered(idle, idleControl, 1)
+	fmt.Println(picker.Pick(balancer.Query{Draw: 1, Now: now}).Addr())
+
+	// What the idle one has said is used up.
+	fmt.Println(picker.Pick(balancer.Query{Draw: 2, Now: now}).Addr())
+	for _, c := range b.(balancer.Counted).Picks() {
+		if c.Picks > 0 {
+			fmt.Println(c.Reason, c.Picks)
+		}
+	}
+	// Output:
+	// 10.0.0.2:80
+	// 10.0.0.1:80
+	// token 2
+}

@@ -171,7 +171,7 @@ const (
 // Update implements Balancer.
 func (b *loadFed) Update(eps []*endpoint.Endpoint) Picker {
 	ms := members(eps)
-	p := &loadPicker{b: b, feds: make([]*fed, len(ms))}
+	p := &loadPicker{b: b, feds: make([]*fed, len(ms)), turns: make([]int64, len(ms))}
 	p.peakPicker = peakPicker{
 		peers: make([]peer, len(ms)), members: ms, lots: newLots(ms), decay: b.decay, base: b.base,
 	}
@@ -198,11 +198,11 @@ func (b *loadFed) Update(eps []*endpoint.Endpoint) Picker {
 		share := float64(m.weight) * float64(len(ms)) / total
 		f.share.Store(math.Float64bits(share))
 		p.peers[i], p.feds[i] = peer{m.ep, &f.estimate, share, i}, f
+		p.turns[i] = int64(turnOf(len(ms)) / share)
 		p.place(f.number, i)
 	}
 	b.known.Store(&known)
 	p.known = known
-	p.turn = turnOf(len(ms))
 	return p
 }
 

@@ -15,7 +15,8 @@ type loadPicker struct {
 	known map[*endpoint.Endpoint]*fed
 	// places has the index among the peers, and 1, for the number of each.
 	places []uint32
-	turn   int64
+	// turns are what tokens of the peers take, see turnOf.
+	turns []int64
 }
 
 func (p *loadPicker) place(number uint32, i int) {
@@ -43,7 +44,7 @@ func (p *loadPicker) Pick(q Query) *endpoint.Endpoint {
 // putBack implements returner.
 func (p *loadPicker) putBack(ep *endpoint.Endpoint, now time.Time) {
 	f := p.known[ep]
-	if f == nil {
+	if f == nil || int(f.number) >= len(p.places) || p.places[f.number] == 0 {
 		return
 	}
 	f.since.Add(-1)
@@ -53,12 +54,8 @@ func (p *loadPicker) putBack(ep *endpoint.Endpoint, now time.Time) {
 		f.settle(at, false)
 	}
 	if f.usedAt.Load() == at {
-		p.b.tokens.back(f, p.turnOf(f))
+		p.b.tokens.back(f, p.turns[p.places[f.number]-1])
 	}
-}
-
-func (p *loadPicker) turnOf(f *fed) int64 {
-	return int64(float64(p.turn) / math.Float64frombits(f.share.Load()))
 }
 
 func (p *loadPicker) choose(q *Query, now int64) (*peer, reason) {
@@ -111,31 +108,19 @@ func (p *loadPicker) better(a, b *peer, now int64) bool {
 // peer, or nil and why there is none.
 func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 	t := &p.b.tokens
-	var slots [maxTokens]uint64
-	for i := range slots {
-		slots[i] = t.slots[i].Load()
-	}
-	reports := t.issued.Load()
 	why := pickedDry
-	// A cost far beyond what is usual is not worth it.
-	limit := uint64(math.Float32bits(float32(min(tooMuch*math.Float64frombits(p.b.usual.typical.Load()), mostCost)))) << 32
-	for range slots {
-		at, least := 0, uint64(math.MaxUint64)
-		for i, s := range slots {
-			if s != 0 && s < least {
-				at, least = i, s
+	tried := uint64(0) // all slots up to it
+	for range maxTokens {
+		least := uint64(math.MaxUint64)
+		for i := range t.slots {
+			if s := t.slots[i].Load(); s > tried && s < least {
+				least = s
 			}
 		}
 		if least == math.MaxUint64 {
 			return nil, why
 		}
-		if least > limit && why == pickedDry {
-			why = pickedPoor
-		}
-		if least > limit {
-			return nil, why
-		}
-		slots[at] = 0
+		tried = least
 		number := uint32(least)
 		if int(number) >= len(p.places) || p.places[number] == 0 {
 			continue // of another set
@@ -145,33 +130,36 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 		word := f.token.word.Load()
 		switch {
 		case word>>32 != least>>32:
-			t.slots[at].CompareAndSwap(least, 0) // used up, or there is a newer one
+			t.clear(least) // used up, or there is a newer one
 		case now != noTime && int64(age(tick(now), uint32(word)))<<tickBits > p.b.maxAge:
-			t.slots[at].CompareAndSwap(least, 0)
+			t.clear(least)
 			why = pickedOld
+		case p.b.usual.farBeyond(math.Float32frombits(uint32(least >> 32))):
+			// So are those that are left.
+			if why == pickedDry {
+				why = pickedPoor
+			}
+			return nil, why
 		case len(q.Avoid) > 0 && q.Avoids(p.peers[i].ep):
 			why = pickedAvoided
 		default:
-			turn := p.turnOf(f)
-			if !f.may(reports, turn) {
+			reports := t.issued.Load()
+			if !f.may(reports, p.turns[i]) {
 				why = pickedCapped
 				continue
 			}
 			if !f.token.word.CompareAndSwap(word, 0) {
 				continue
 			}
-			f.charge(reports, turn)
+			f.charge(reports, p.turns[i])
 			f.used.Store(word)
 			f.usedAt.Store(now)
-			t.slots[at].CompareAndSwap(least, 0)
+			t.clear(least)
 			return &p.peers[i], pickedToken
 		}
 	}
 	return nil, why
 }
-
-// tooMuch is how many times the usual cost a token may have.
-const tooMuch = 1e9
 
 // lost reports whether an endpoint that reports was not heard of for longer
 // than its reports are of use, while nothing else is known against it than that

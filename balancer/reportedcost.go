@@ -27,7 +27,9 @@ const (
 	inertia = 32
 	drift   = 2
 	// mostCost is far beyond any cost that makes a difference.
-	mostCost     = 1e30
+	mostCost = 1e30
+	// farBeyond is how many times the usual cost a token is not worth it.
+	farBeyond    = 8
 	mostInFlight = 1e6
 )
 
@@ -74,6 +76,12 @@ func (u *usual) believe(cost, local float64) float64 {
 		return cost
 	}
 	return max(cost, local/usually*math.Float64frombits(u.typical.Load())/belief)
+}
+
+// farBeyond reports whether a token of that cost is worse than none.
+func (u *usual) farBeyond(cost float32) bool {
+	typical := math.Float64frombits(u.typical.Load())
+	return typical > 0 && float64(cost) > farBeyond*typical
 }
 
 // note takes a report, its cost and what is known of its endpoint into the

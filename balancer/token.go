@@ -86,6 +86,15 @@ func (t *tokens) name(cost uint64, f *fed) {
 	f.slot.Store(uint32(n%maxTokens + maxTokens))
 }
 
+// clear empties the slot with the given word.
+func (t *tokens) clear(word uint64) {
+	for i := range t.slots {
+		if t.slots[i].Load() == word && t.slots[i].CompareAndSwap(word, 0) {
+			return
+		}
+	}
+}
+
 // back makes a token anew that was used for nothing, unless there is a newer
 // one.
 func (t *tokens) back(f *fed, turn int64) {
@@ -102,9 +111,9 @@ func (t *tokens) back(f *fed, turn int64) {
 // turnOf returns after how many reports of n endpoints, times turnUnit, one of
 // mean weight may be picked by a token again. It is counted in reports, and not
 // in picks, because each pick by a token needs one. Of few endpoints each may
-// have less than three times its share, for that would be all.
-func turnOf(n int) int64 {
-	return int64(turnUnit * float64(n) / min(maxShare, float64(n+1)/2))
+// have less than maxShare times its share, for that would be all.
+func turnOf(n int) float64 {
+	return turnUnit * float64(n) / min(maxShare, float64(n+1)/2)
 }
 
 // may reports whether an endpoint whose turns are so far apart may be picked.
