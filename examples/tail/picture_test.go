@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,16 @@ func TestPicture(t *testing.T) {
 	require.Equal(t, 1, strings.Count(string(drawn), `class="band"`))
 	require.NotContains(t, string(drawn), "NaN")
 	texts(t, picture(nil, l, nil, nil))
+}
+
+// TestPictureInDocs: the one that is shown is of the policies that there are.
+func TestPictureInDocs(t *testing.T) {
+	drawn, err := os.ReadFile("../../docs/tail.svg")
+	require.NoError(t, err)
+	shown := texts(t, drawn)
+	for _, name := range policyNames() {
+		require.Contains(t, shown, name)
+	}
 }
 
 func TestScale(t *testing.T) {
