@@ -20,6 +20,11 @@
 // what one knows. It evens out over seconds what is busy for minutes, and does
 // not see who is slow right now.
 //
+// LoadFed is the policy where servers report their load on their answers, as
+// those guarded by package overload do. Many callers with few calls each see
+// little of what a server has to do, and only the server can say it. Where there
+// are no reports it is PeakEWMA.
+//
 // Random is for those who want neither load nor order looked at: the cheapest
 // pick there is, with no state shared by callers.
 //
