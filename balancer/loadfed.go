@@ -36,25 +36,28 @@ import (
 //     that has failed of late is higher; see FailurePenalty. So one that fails
 //     fast, and therefore seems idle, does not draw calls to it.
 //   - Some picks look for what tokens do not know of; see Exploration.
-//   - Of what an endpoint says too little is believed as little as too much:
-//     fewer in flight than the caller itself has there, or a service time below
-//     a quarter of what is usual, count as so many. Tokens alone get no
-//     endpoint more than about three times its share of the picks.
+//   - Reports are believed within bounds: no fewer in flight than the caller
+//     itself has there, a service time of at least a quarter of what is usual,
+//     and a cost not far below what latency and calls in flight say, as
+//     PeakEWMA sees them. Tokens alone get no endpoint more than five times its
+//     share of the picks, and of few endpoints none nearly all.
 //   - A report that says that its server is leaving makes no token.
 //
-// Without a token, or with none that is worth it, two endpoints drawn by chance
-// are compared, by reports that are not too old and the calls made since, else
-// as PeakEWMA does, to which all of this falls back step by step as reports get
-// fewer: endpoints that do not report are compared by latency with those that
-// do, and get what they win.
+// Without a token, or with none that is worth it, endpoints are compared by
+// reports that are not too old and the calls made since, else two drawn by
+// chance as PeakEWMA does, to which all of this falls back step by step as
+// reports get fewer: endpoints that do not report are compared by latency with
+// those that do, and get what they win. Picks counts the reasons, see
+// PickToken. Reports that are old without saying so are worse than none.
 //
 // What is known of an endpoint stays while it is held back and is forgotten
 // with it.
 type LoadFed struct {
-	// Exploration is the part of the picks, up to 1, that are made by chance
-	// and latency, as PeakEWMA does, so that endpoints whose token was lost
-	// come back. Zero means 0.02, negative none: then an endpoint that has
-	// lost its token is asked again only when there are no tokens left.
+	// Exploration is the part of the picks, up to 1, that draw an endpoint by
+	// chance and take it if it reports but was not heard of within MaxAge, so
+	// that those whose token was lost come back. Zero means 0.02, negative
+	// none: then an endpoint that has lost its token is asked again only when
+	// there are no tokens left.
 	Exploration float64
 	// MaxAge is how old a report may be to be used, at most an hour. Zero
 	// means 1 s, as in Prequal. Callers that make less than a call in that
