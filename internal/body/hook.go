@@ -37,7 +37,7 @@ func (h *Hook) Follow(resp *http.Response, method string, e Ender) {
 		}
 	}
 	if resp.Body == nil || resp.Body == http.NoBody || empty(resp.StatusCode, method) {
-		h.end(nil, false)
+		h.end(nil, true)
 		return
 	}
 	resp.Body = h
@@ -76,7 +76,7 @@ func (h *Hook) Close() error {
 }
 
 // Whole tells the Ender, in BodyEnd and after, whether the body was read to its
-// end. Only then have all trailers come, and is nobody about to add another.
+// end, as that of a response without one is. Only then have all trailers come, and is nobody about to add another.
 func (h *Hook) Whole() bool { return h.whole }
 
 func (h *Hook) end(err error, whole bool) {
