@@ -32,9 +32,11 @@ import (
 // and few reports say which it is. It is divided by the endpoint's weight.
 //
 //   - A failure, an answer that asks for less (429) and an attempt that was cut
-//     off make no token and take back the one there is. The cost of an endpoint
-//     that has failed of late is higher; see FailurePenalty. So one that fails
-//     fast, and therefore seems idle, does not draw calls to it.
+//     off take back the token of the endpoint. One that fails more often than
+//     others costs more, and has no tokens while that is much; see
+//     FailurePenalty. So one that fails fast, and therefore seems idle, does not
+//     draw calls to it, while failures that all endpoints have, such as those of
+//     certain requests, change nothing.
 //   - Some picks look for what tokens do not know of; see Exploration.
 //   - Reports are believed within bounds: no fewer in flight than the caller
 //     itself has there, a service time of at least a quarter of what is usual,
@@ -66,11 +68,12 @@ type LoadFed struct {
 	// Decay is the time in which what is known of latencies and failures falls
 	// to 1/e of itself, at least a millisecond. Zero means 10 s.
 	Decay time.Duration
-	// FailurePenalty is what an endpoint costs more that always fails, and in
-	// proportion one that fails sometimes, and what a failure counts as if it
-	// took less where latencies are compared. Zero means 5 s. Negative is
-	// none, and failures then count as answers: for services whose failures
-	// say nothing about the endpoint.
+	// FailurePenalty is what a call costs more at an endpoint that always
+	// fails while others do not, where reports and where latencies are
+	// compared. One that fails sometimes costs more by the square of how much
+	// more often than usual it does. Zero means 5 s. Negative is none, and
+	// failures then count as answers: for services whose failures say nothing
+	// about the endpoint.
 	FailurePenalty time.Duration
 }
 
@@ -144,6 +147,8 @@ type loadFed struct {
 	unused []uint32 // numbers of endpoints that were forgotten
 	tokens tokens
 	usual  usual
+	// faults is the part of all attempts that failed of late.
+	faults fraction
 	picks  picks
 }
 
@@ -222,13 +227,17 @@ func (b *loadFed) Observe(ep *endpoint.Endpoint, r outcome.Result) {
 		failed = false
 		r.Class = outcome.Success
 	}
-	f.estimate.observe(r, at, b.decay, b.penalty)
+	f.estimate.observe(r, at, b.decay, 0) // failures are in fed.faults
 	if !again && r.Class != outcome.Neutral {
-		f.faults.add(failed, at, b.decay)
+		f.faults.add(failed, at, b.decay, faultStep)
+		b.faults.add(failed, at, b.decay, allFaultsStep)
 	}
 	switch {
 	case failed || r.Cut:
 		f.token.revoke()
+		if r.Reported && !r.Cut {
+			b.report(f, ep, at, r.Latency)
+		}
 	case r.Class == outcome.Neutral:
 	case r.Reported:
 		b.report(f, ep, at, r.Latency)
@@ -254,9 +263,11 @@ func (b *loadFed) report(f *fed, ep *endpoint.Endpoint, at int64, latency time.D
 	own := ep.InFlight() // with the call that was answered, in the place of the one to come
 	local := f.average(at, b.decay) * float64(max(1, own))
 	cost := b.usual.believe(b.usual.cost(&load.LoadReport, own-1, latency), local) / math.Float64frombits(f.share.Load())
-	cost += f.faults.at(at, b.decay) * b.penalty
 	b.usual.note(&load.LoadReport, cost, local)
-	b.tokens.put(f, cost, at)
+	// Who runs out of good tokens must not come to those of endpoints that fail.
+	if blame := b.blame(f, at); blame <= math.Float64frombits(b.usual.typical.Load()) {
+		b.tokens.put(f, cost+blame, at)
+	}
 }
 
 func (f *fed) hear(what uint32) {

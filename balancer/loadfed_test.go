@@ -158,20 +158,24 @@ func TestLoadFedTokens(t *testing.T) {
 		then func(*tokens)
 		left bool // of the token that endpoint 1 has
 	}{
-		"nothing":           {func(*tokens) {}, true},
-		"young":             {func(f *tokens) { f.now = f.now.Add(990 * ms) }, true},
-		"old":               {func(f *tokens) { f.now = f.now.Add(1010 * ms) }, false},
-		"failed":            {class(outcome.ServerError), false},
-		"refused":           {class(outcome.Connect), false},
-		"asked for less":    {class(outcome.Overload), false},
-		"timed out":         {result(func(r *outcome.Result) { r.Class, r.Cut = outcome.Timeout, true }), false},
-		"cut off":           {result(func(r *outcome.Result) { r.Class, r.Cut = outcome.Neutral, true }), false},
-		"neutral":           {class(outcome.Neutral), true},
-		"no report":         {result(func(r *outcome.Result) {}), true},
-		"failed late":       {result(func(r *outcome.Result) { r.Class, r.Was, r.Late = outcome.Reset, outcome.Success, true }), false},
-		"ended well":        {result(func(r *outcome.Result) { r.Was, r.Late = outcome.Success, true }), true},
-		"leaving":           {func(f *tokens) { f.say(1, endpoint.LoadReport{InFlight: 1, Limit: 4, Leaving: true}) }, false},
-		"failed, reporting": {result(func(r *outcome.Result) { r.Class, r.Reported = outcome.Gateway, true }), false},
+		"nothing":        {func(*tokens) {}, true},
+		"young":          {func(f *tokens) { f.now = f.now.Add(990 * ms) }, true},
+		"old":            {func(f *tokens) { f.now = f.now.Add(1010 * ms) }, false},
+		"failed":         {class(outcome.ServerError), false},
+		"refused":        {class(outcome.Connect), false},
+		"asked for less": {class(outcome.Overload), false},
+		"timed out":      {result(func(r *outcome.Result) { r.Class, r.Cut = outcome.Timeout, true }), false},
+		"cut off":        {result(func(r *outcome.Result) { r.Class, r.Cut = outcome.Neutral, true }), false},
+		"neutral":        {class(outcome.Neutral), true},
+		"no report":      {result(func(r *outcome.Result) {}), true},
+		"failed late":    {result(func(r *outcome.Result) { r.Class, r.Was, r.Late = outcome.Reset, outcome.Success, true }), false},
+		"ended well":     {result(func(r *outcome.Result) { r.Was, r.Late = outcome.Success, true }), true},
+		"leaving":        {func(f *tokens) { f.say(1, endpoint.LoadReport{InFlight: 1, Limit: 4, Leaving: true}) }, false},
+		"failed twice, reporting": {func(f *tokens) {
+			for range 2 {
+				result(func(r *outcome.Result) { r.Class, r.Reported = outcome.Gateway, true })(f)
+			}
+		}, false},
 		"used and put anew": {func(f *tokens) { f.pick(); f.say(1, report(0, 4, 10*ms)) }, true},
 		"an avoided one":    {func(f *tokens) { f.pick(f.eps[1]) }, true},
 		"the set has changed": {func(f *tokens) {
@@ -252,7 +256,7 @@ func TestLoadFedGarbageIsNoBetterThanTheBest(t *testing.T) {
 	}
 }
 
-// Without reports LoadFed is PeakEWMA, pick by pick.
+// Without reports and failures LoadFed is PeakEWMA, pick by pick.
 func TestLoadFedWithoutReportsIsPeakEWMA(t *testing.T) {
 	pick := func(p balancer.Policy, reported bool) (all []int) {
 		rnd := rand.New(rand.NewPCG(5, 6))
@@ -271,12 +275,8 @@ func TestLoadFedWithoutReportsIsPeakEWMA(t *testing.T) {
 			if rnd.IntN(4) == 0 {
 				f.controls[ep].Report(report(rnd.ExpFloat64()*5, 4, 10*ms), now)
 			}
-			class := outcome.Success
-			if rnd.IntN(300) == 0 {
-				class = outcome.ServerError
-			}
 			b.(balancer.Observer).Observe(ep, outcome.Result{
-				Outcome: outcome.Outcome{Class: class}, At: now, Latency: time.Duration(rnd.ExpFloat64() * float64(i+1) * float64(ms)),
+				Outcome: outcome.Outcome{Class: outcome.Success}, At: now, Latency: time.Duration(rnd.ExpFloat64() * float64(i+1) * float64(ms)),
 				Reported: reported,
 			})
 			if rnd.IntN(3) > 0 {

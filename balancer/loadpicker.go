@@ -101,7 +101,11 @@ func (p *loadPicker) better(a, b *peer, now int64) bool {
 	if la, lb := p.heard(a) == leaving, p.heard(b) == leaving; la != lb {
 		return lb
 	}
-	return p.cheaper(a, b, now)
+	at := now
+	if now == noTime {
+		at = max(p.feds[a.index].at.Load(), p.feds[b.index].at.Load())
+	}
+	return p.cheaper(a, b, now, p.b.blame(p.feds[a.index], at), p.b.blame(p.feds[b.index], at))
 }
 
 // take uses up the token of the least cost that may be used, and returns its
@@ -178,7 +182,7 @@ func (p *loadPicker) lost(c *peer, now int64) bool {
 	} else if f.token.word.Load() != 0 {
 		return false
 	}
-	return f.heard.Load() == reporting && f.faults.at(at, p.decay) == 0
+	return f.heard.Load() == reporting && p.b.blame(f, at) == 0
 }
 
 // silent is for how many usual costs an endpoint may answer nothing.
@@ -254,7 +258,7 @@ func (p *loadPicker) expected(c *peer, now int64) (cost float64, fresh bool) {
 	}
 	own := c.ep.InFlight()
 	cost = u.believe(u.cost(&r, own, minLatency), f.average(at, p.decay)*float64(own+1)) / c.share
-	return cost + f.faults.at(at, p.decay)*p.b.penalty, age <= p.b.maxAge
+	return cost + p.b.blame(f, at), age <= p.b.maxAge
 }
 
 // fading is how much faster requests in flight are forgotten than service

@@ -197,7 +197,7 @@ func (p *peakPicker) best(q *Query, now int64) *peer {
 	case b == nil:
 		return a
 	}
-	if p.cheaper(b, a, now) {
+	if p.cheaper(b, a, now, 0, 0) {
 		return b
 	}
 	return a
@@ -227,9 +227,10 @@ func (p *peakPicker) pair(r *random, avoid []*endpoint.Endpoint) (a, b *peer) {
 // weight, both as they are and with the call added. With equal weights that
 // is one and the same; with others it leaves the shares by weight alone while
 // there is little in flight.
-func (p *peakPicker) cheaper(a, b *peer, now int64) bool {
+func (p *peakPicker) cheaper(a, b *peer, now int64, moreA, moreB float64) bool {
 	i, j := float64(a.ep.InFlight()), float64(b.ep.InFlight())
 	ca, cb := p.costs(a.est, b.est, now, i > 0, j > 0)
+	ca, cb = ca+moreA, cb+moreB
 	return ca*(i+a.share)*b.share < cb*(j+b.share)*a.share && ca*(i+1)*b.share < cb*(j+1)*a.share
 }
 
