@@ -129,18 +129,18 @@ func TestFractionOfFaults(t *testing.T) {
 	decay := float64(10 * time.Second)
 	var f fraction
 	at := func(d time.Duration) float64 { return f.at(int64(d), decay) }
-	f.add(false, 0, decay)
+	f.add(false, 0, decay, faultStep)
 	assert.Zero(t, f.word.Load())
-	f.add(true, int64(time.Second), decay)
+	f.add(true, int64(time.Second), decay, faultStep)
 	assert.InDelta(t, .125, at(time.Second), 1e-6)
 	assert.InDelta(t, .125/2.71828, at(11*time.Second), 1e-3)
 	assert.Zero(t, at(time.Minute))
 	for range 100 {
-		f.add(true, int64(2*time.Second), decay)
+		f.add(true, int64(2*time.Second), decay, faultStep)
 	}
 	assert.InDelta(t, 1, at(2*time.Second), 1e-3)
 	for range 60 {
-		f.add(false, int64(2*time.Second), decay)
+		f.add(false, int64(2*time.Second), decay, faultStep)
 	}
 	assert.Zero(t, at(2*time.Second))
 }
