@@ -16,7 +16,7 @@ func BenchmarkLoadFed(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		f := newTokens(balancer.LoadFed{Exploration: 0.02}, n, nil)
 		for i := range f.eps {
-			f.say(i, report(float64(i%5), 4, 10*ms))
+			f.say(i, report(2, 4, 10*ms))
 		}
 		o := f.b.(balancer.Observer)
 		result := outcome.Result{Outcome: outcome.Outcome{Class: outcome.Success}, Latency: 10 * ms, Reported: true}

@@ -233,7 +233,8 @@ func TestLoadFedGarbageIsNoBetterThanTheBest(t *testing.T) {
 		return rnd.ExpFloat64()
 	}
 	for range 3000 {
-		f := newTokens(balancer.LoadFed{}, 3, nil)
+		// A little more weight, so that garbage which is as good comes second.
+		f := newTokens(balancer.LoadFed{}, 3, weights(101, 100, 100))
 		for range 40 {
 			for i := range f.eps {
 				f.say(i, report(2, 4, 20*ms))
@@ -252,6 +253,24 @@ func TestLoadFedGarbageIsNoBetterThanTheBest(t *testing.T) {
 				t.Fatalf("picked %v after %+v", i, f.eps[1].Load())
 			}
 			break
+		}
+	}
+}
+
+// Of endpoints that say the same none is preferred.
+func TestLoadFedTokensOfEqualsHaveNoOrder(t *testing.T) {
+	f := newTokens(balancer.LoadFed{}, 4, nil)
+	first := map[int]int{}
+	for range 400 {
+		for i := range f.eps {
+			f.say(i, report(0, 4, 10*ms))
+		}
+		first[f.pick()]++
+		f.byToken(t)
+	}
+	for i := range 4 {
+		if first[i] < 60 {
+			t.Errorf("%d of 400 times endpoint %d came first", first[i], i)
 		}
 	}
 }

@@ -108,13 +108,16 @@ func (p *loadPicker) better(a, b *peer, now int64) bool {
 	return p.cheaper(a, b, now, p.b.blame(p.feds[a.index], at), p.b.blame(p.feds[b.index], at))
 }
 
+// maxTries bounds how many tokens that are of no use a pick looks at.
+const maxTries = 4
+
 // take uses up the token of the least cost that may be used, and returns its
 // peer, or nil and why there is none.
 func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 	t := &p.b.tokens
 	why := pickedDry
 	tried := uint64(0) // all slots up to it
-	for range maxTokens {
+	for range maxTries {
 		least := uint64(math.MaxUint64)
 		for i := range t.slots {
 			if s := t.slots[i].Load(); s > tried && s < least {

@@ -46,6 +46,8 @@ const (
 	maxShare = 5
 	maxBurst = 32
 	turnUnit = 1 << 10
+	// ties are the bits of a cost that make no difference: a part in 32,768.
+	ties = 1<<8 - 1
 )
 
 // tokens names the endpoints with the newest tokens. A slot has the cost of a
@@ -60,7 +62,10 @@ type tokens struct {
 
 // put makes a token in the place of the one that the endpoint has.
 func (t *tokens) put(f *fed, cost float64, at int64) {
-	bits := uint64(math.Float32bits(float32(min(max(cost, 1), mostCost)))) << 32
+	// The last bits are left to chance, so that of equals not always the same is
+	// the first.
+	r := random{t.issued.Load()<<32 | uint64(f.number)}
+	bits := uint64(math.Float32bits(float32(min(max(cost, 1), mostCost)))&^ties|uint32(r.word())&ties) << 32
 	f.token.word.Store(bits | uint64(tick(at)))
 	t.name(bits, f)
 }
