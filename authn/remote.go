@@ -24,7 +24,7 @@ const (
 	// waitAtMost is how long a request waits for a fetch.
 	waitAtMost = 5 * time.Second
 	// After failures a set is fetched again after firstBackoff, and then ever
-	// more seldom.
+	// more seldom. Requests wait for that too, though no longer than askEvery.
 	firstBackoff = time.Second
 	lastBackoff  = 5 * time.Minute
 )
@@ -60,7 +60,8 @@ type absent struct {
 //
 // It is fetched when it begins, when what it has may be outdated, and when
 // somebody asks: a request whose key is not in it. All who ask while a fetch
-// is under way wait for that one; who asks too soon after the last gets none.
+// is under way wait for that one; who asks too soon after the last that was
+// asked for, or after one that failed, gets none.
 // When fetching fails, what there is goes on being used, up to staleAfter.
 type remote struct {
 	source source
@@ -77,7 +78,7 @@ type remote struct {
 	// round is the fetch under way or asked for, nil if there is none.
 	round *round
 	// asked is when a request last had the set fetched, notBefore until when
-	// its server wants to be left alone.
+	// none can, since its server wants to be left alone or has just failed.
 	asked, notBefore time.Time
 	next             time.Time
 	absent           []absent
@@ -169,7 +170,7 @@ func (r *remote) end(under *round, a answer, wait time.Duration) {
 	changed := false
 	if a.err != nil {
 		r.failures++
-		r.notBefore = now.Add(a.next)
+		r.notBefore = now.Add(min(wait, max(a.next, askEvery)))
 	} else {
 		old := r.current.Load()
 		if changed = old == nil || old.set != a.set; changed {

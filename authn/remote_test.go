@@ -425,6 +425,49 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
+// Who asks after a fetch has failed is refused until there has been a pause,
+// so that it makes no difference whether one came before its end or after.
+func TestFailureIsNotFollowedAtOnce(t *testing.T) {
+	for _, during := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, "")
+			s.status, s.delay = http.StatusInternalServerError, time.Second
+			v := verifier(t, s.policy(t))
+			if !during {
+				time.Sleep(time.Second)
+				synctest.Wait()
+			}
+			begin := time.Now()
+			for range 10 {
+				_, err := v.Verify(t.Context(), ed("a"))
+				refused, _ := err.(*authn.Error)
+				require.NotNil(t, refused)
+				assert.Equal(t, authn.KeysUnavailable, refused.Kind)
+				assert.Equal(t, time.Second, refused.RetryAfter)
+			}
+			assert.Equal(t, during, time.Since(begin) == time.Second)
+			assert.Equal(t, 1, s.requests())
+			// When the pause is over the set is fetched, and when pauses have
+			// become long those who ask have it fetched before that.
+			time.Sleep(time.Second)
+			synctest.Wait()
+			assert.Equal(t, 2, s.requests())
+			s.serve(func(s *server) { s.delay = 0 })
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			next := v.Stats().KeySets[issuerName].Next
+			time.Sleep(time.Until(next))
+			synctest.Wait()
+			had := s.requests()
+			for range 60 {
+				assert.Equal(t, "keys_unavailable", verify(t, v, ed("a")))
+				time.Sleep(time.Second)
+			}
+			assert.Equal(t, had+5, s.requests(), "after 10, 20, 30, 40 and 50 seconds")
+		})
+	}
+}
+
 func TestObserveDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, jwks(named(edKey(), "a")))
