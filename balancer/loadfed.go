@@ -235,7 +235,8 @@ func (b *loadFed) Observe(ep *endpoint.Endpoint, r outcome.Result) {
 	switch {
 	case failed || r.Cut:
 		f.token.revoke()
-		if r.Reported && !r.Cut {
+		if r.Reported && !r.Cut && b.blame(f, at) == 0 {
+			// It fails no more than others: as good as any.
 			b.report(f, ep, at, r.Latency)
 		}
 	case r.Class == outcome.Neutral:

@@ -62,7 +62,9 @@ func (s *settings) config(zone string) tulle.Config {
 		c.Policies.Retry = &retry.Policy{PerTry: s.PerTry, Budget: retry.BudgetPolicy{Ratio: 0.5}}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Endpoints)) {
-		service := tulle.Service{Name: name, Resolver: discovery.NewStatic(s.Endpoints[name]...)}
+		// The default would keep away from endpoints that fail, so that there
+		// would be little left for retries and ejection to show.
+		service := tulle.Service{Name: name, Resolver: discovery.NewStatic(s.Endpoints[name]...), Balancer: balancer.LeastRequest{}}
 		if s.Nearest {
 			service.Spread.Zones = balancer.NearestZone
 		}
