@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/internal/form"
 	"github.com/tulle-mesh/tulle/outcome"
 )
 
@@ -28,20 +29,10 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 			refused.write(w)
 		default:
 			through := v.Attach(r, t)
-			if r.MultipartForm == nil {
-				defer removeFiles(through)
-			}
+			defer form.RemoveFiles(r, through)
 			next.ServeHTTP(w, through)
 		}
 	})
-}
-
-// removeFiles removes what a handler has made of a form: the server does so
-// with the request that it knows, and not with a copy.
-func removeFiles(r *http.Request) {
-	if r.MultipartForm != nil {
-		_ = r.MultipartForm.RemoveAll()
-	}
 }
 
 // Attach returns a copy of a request for the handler: with the principal and

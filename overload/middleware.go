@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/form"
 	"github.com/tulle-mesh/tulle/internal/respwriter"
 	"github.com/tulle-mesh/tulle/outcome"
 )
@@ -34,11 +35,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The copy of the request is a part of the exchange, so both are one
 	// allocation.
 	x.request = *r.WithContext(x)
+	defer form.RemoveFiles(r, &x.request)
 	x.serve(h.next, w, r)
-	if r.MultipartForm == nil && x.request.MultipartForm != nil {
-		// net/http removes the files of the request it knows.
-		_ = x.request.MultipartForm.RemoveAll()
-	}
 }
 
 // exchange is one request. It is the context of the handler.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -168,35 +167,47 @@ func TestObservedOutcome(t *testing.T) {
 }
 
 // net/http removes the files of a form from the request it knows, which is not
-// the one that the handler has.
+// the one that the handler has; also when that panics. A form that was read
+// before is left to those who read it.
 func TestFormFilesAreRemoved(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	part, err := form.CreateFormFile("f", "f.txt")
-	require.NoError(t, err)
-	_, err = part.Write(make([]byte, 1<<20))
-	require.NoError(t, err)
-	require.NoError(t, form.Close())
-	var file *os.File
-	server := httptest.NewServer(newGuard(t, overload.Policy{}).Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if !assert.NoError(t, r.ParseMultipartForm(1)) {
-			return
-		}
-		f, err := r.MultipartForm.File["f"][0].Open()
-		if assert.NoError(t, err) {
-			file, _ = f.(*os.File)
-		}
-	})))
-	defer server.Close()
-	resp, err := http.Post(server.URL, form.FormDataContentType(), &body)
-	require.NoError(t, err)
-	_, err = io.Copy(io.Discard, resp.Body)
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	server.Close() // the handler has returned
-	require.NotNil(t, file, "the form is too small for a file")
-	defer file.Close()
-	_, err = os.Stat(file.Name())
-	assert.ErrorIs(t, err, os.ErrNotExist)
+	files := func() int {
+		entries, err := os.ReadDir(os.Getenv("TMPDIR"))
+		require.NoError(t, err)
+		return len(entries)
+	}
+	for name, row := range map[string]struct {
+		parse, panics bool
+		left          int
+	}{"returns": {}, "panics": {panics: true}, "read before": {parse: true, left: 1}} {
+		t.Run(name, func(t *testing.T) {
+			var body bytes.Buffer
+			form := multipart.NewWriter(&body)
+			part, err := form.CreateFormFile("f", "f.txt")
+			require.NoError(t, err)
+			_, err = part.Write(make([]byte, 1<<20))
+			require.NoError(t, err)
+			require.NoError(t, form.Close())
+			r := httptest.NewRequest(http.MethodPost, "/", &body)
+			r.Header.Set("Content-Type", form.FormDataContentType())
+			if row.parse {
+				require.NoError(t, r.ParseMultipartForm(1))
+			}
+			handler := newGuard(t, overload.Policy{}).Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				assert.NoError(t, r.ParseMultipartForm(1))
+				assert.Equal(t, 1, files())
+				if row.panics {
+					panic("the handler")
+				}
+			}))
+			func() {
+				defer func() { assert.Equal(t, row.panics, recover() != nil) }()
+				handler.ServeHTTP(httptest.NewRecorder(), r)
+			}()
+			assert.Equal(t, row.left, files())
+			if row.parse {
+				require.NoError(t, r.MultipartForm.RemoveAll())
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@ package routing
 import (
 	"net/http"
 
+	"github.com/tulle-mesh/tulle/internal/form"
 	"github.com/tulle-mesh/tulle/internal/respwriter"
 )
 
@@ -27,7 +28,9 @@ func (f *Filters) serve(w http.ResponseWriter, r *http.Request, prefix string, n
 	if answer := f.answer(r, prefix); answer != nil {
 		next = answer
 	} else {
-		r = f.apply(r, prefix)
+		came := r
+		r = f.apply(came, prefix)
+		defer form.RemoveFiles(came, r)
 	}
 	if f.Response.IsZero() {
 		next.ServeHTTP(w, r)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/internal/form"
 	"github.com/tulle-mesh/tulle/internal/respwriter"
 )
 
@@ -45,10 +46,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writer := &respwriter.Writer{}
 	v := Served{Request: r, Principal: peer.Kind, Panicked: true}
 	defer func() {
-		if through.MultipartForm != nil {
-			// The server removes the files of the request that it knows.
-			_ = through.MultipartForm.RemoveAll()
-		}
+		form.RemoveFiles(r, through)
 		v.Pattern, v.Status, v.Bytes = through.Pattern, writer.Status(), writer.Bytes()
 		if v.Status == 0 && writer.Hijacked() {
 			v.Status = http.StatusSwitchingProtocols

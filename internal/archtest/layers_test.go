@@ -32,6 +32,7 @@ var floors = map[string]floor{
 	"internal/archtest":   inner,
 	"internal/body":       inner,
 	"internal/fetch":      inner,
+	"internal/form":       inner,
 	"internal/histogram":  inner,
 	"internal/memnet":     inner,
 	"internal/respwriter": inner,
