@@ -76,7 +76,7 @@ race:
 	$(call each,$(TESTED),$(GO) test $(RACE) -shuffle=on -vet=off -timeout=$(TIMEOUT) ./...)
 
 budgets:
-	@$(say) 'allocation budgets, without the race detector'
+	@$(say) 'allocation budgets, and what is long under the race detector, without it'
 	$(call each,$(TESTED),GO=$(GO) "$(CURDIR)/scripts/budgets.sh")
 
 examples:

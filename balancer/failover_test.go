@@ -1,3 +1,7 @@
+// Chance without concurrency: the race detector would only take its time.
+
+//go:build !race
+
 package balancer_test
 
 import (

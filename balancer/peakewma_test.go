@@ -1,3 +1,7 @@
+// Chance without concurrency: the race detector would only take its time.
+
+//go:build !race
+
 package balancer_test
 
 import (
@@ -134,8 +138,6 @@ func (d *duel) want(t *testing.T, want int, why string) {
 		t.Errorf("%s: prefers %d, want %d", why, got, want)
 	}
 }
-
-const ms = time.Millisecond
 
 func TestPeakEWMARisesAtOnceAndFallsSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,6 +29,8 @@ type simulation struct {
 // unit is what a unit of time is on the clock.
 const unit = 10 * time.Millisecond
 
+const ms = time.Millisecond
+
 var simulated = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 type end struct {

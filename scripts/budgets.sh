@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests that the race detector would falsify, in the module of the current directory: those of files
+# Runs the tests that the race detector would falsify or only slow down, in the module of the current directory: those of files
 # built only without it. They are found by that constraint, so that none is missed for its name.
 set -euo pipefail
 here=$(dirname "$0")
