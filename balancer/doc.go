@@ -2,9 +2,16 @@
 // configuration; it makes a Balancer for a set of endpoints, which makes a
 // Picker for each state that the set is in.
 //
-// LeastRequest is the policy for nearly every service: it needs nothing but
-// what the caller itself has in flight, and keeps away from whatever answers
-// slowly. RoundRobin deals calls out in exact proportion to the weights
+// LoadFed is the policy for nearly every service, and what a mesh takes unless
+// told otherwise. Where servers report their load on their answers, as those
+// guarded by package overload do, it follows that: many callers with few calls
+// each see little of what a server has to do, and only the server can say it.
+// Where there are no reports it compares latencies as PeakEWMA does. In both it
+// keeps away from endpoints that fail where others do not.
+//
+// LeastRequest needs nothing but what the caller itself has in flight. Where
+// callers are few and servers alike it is as good, and it is the one whose picks
+// are told most easily. RoundRobin deals calls out in exact proportion to the weights
 // whatever becomes of them; take it where calls are alike and proportions
 // matter more than speed.
 //
@@ -19,11 +26,6 @@
 // where servers differ in size and calls are many and alike, or where it is
 // what one knows. It evens out over seconds what is busy for minutes, and does
 // not see who is slow right now.
-//
-// LoadFed is the policy where servers report their load on their answers, as
-// those guarded by package overload do. Many callers with few calls each see
-// little of what a server has to do, and only the server can say it. Where there
-// are no reports it is PeakEWMA.
 //
 // Random is for those who want neither load nor order looked at: the cheapest
 // pick there is, with no state shared by callers.
