@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -62,27 +63,30 @@ func chaos(seed uint64) sim.Scenario {
 func TestEachCallEndsOnce(t *testing.T) {
 	for seed := range uint64(4) {
 		for _, abandon := range []bool{false, true} {
-			s := chaos(seed)
-			s.Abandon = abandon
-			r := s.Run(t)
-			require.Equal(t, r.All, r.Calls)
-			require.Greater(t, r.Failed, 500)
-			require.Greater(t, r.Calls-r.Failed, 4000)
-			require.Greater(t, r.TimedOut, 50)
-			picks := 0
-			for _, n := range r.Picks {
-				picks += n
-			}
-			require.Equal(t, r.Calls, picks)
-			seconds, failed := 0, 0
-			for _, s := range r.Seconds {
-				for _, n := range s.Picks {
-					seconds += n
+			t.Run(fmt.Sprintf("seed %d, abandon %t", seed, abandon), func(t *testing.T) {
+				t.Parallel()
+				s := chaos(seed)
+				s.Abandon = abandon
+				r := s.Run(t)
+				require.Equal(t, r.All, r.Calls)
+				require.Greater(t, r.Failed, 500)
+				require.Greater(t, r.Calls-r.Failed, 4000)
+				require.Greater(t, r.TimedOut, 50)
+				picks := 0
+				for _, n := range r.Picks {
+					picks += n
 				}
-				failed += s.Failed
-			}
-			require.Equal(t, picks, seconds)
-			require.Equal(t, r.Failed, failed)
+				require.Equal(t, r.Calls, picks)
+				seconds, failed := 0, 0
+				for _, s := range r.Seconds {
+					for _, n := range s.Picks {
+						seconds += n
+					}
+					failed += s.Failed
+				}
+				require.Equal(t, picks, seconds)
+				require.Equal(t, r.Failed, failed)
+			})
 		}
 	}
 }
@@ -90,19 +94,22 @@ func TestEachCallEndsOnce(t *testing.T) {
 func TestSameSeedSameResult(t *testing.T) {
 	choosers := []sim.Chooser{
 		chaos(0).Chooser, sim.Central{}, sim.Central{Choices: 2, ByDelay: true}, sim.Pinned{},
-		sim.Balanced{Policy: balancer.LeastRequest{}},
+		sim.Balanced{Policy: balancer.LoadFed{}}, sim.Prequal{},
 	}
 	for _, c := range choosers {
-		run := func(seed uint64) sim.Result {
-			s := chaos(seed)
-			s.Chooser = c
-			r := s.Run(t)
-			r.Took = 0
-			return r
-		}
-		first := run(1)
-		assert.Equal(t, first, run(1), "%T", c)
-		assert.NotEqual(t, first.Mean, run(2).Mean, "%T", c)
+		t.Run(fmt.Sprintf("%T", c), func(t *testing.T) {
+			t.Parallel()
+			run := func(seed uint64) sim.Result {
+				s := chaos(seed)
+				s.Chooser, s.Measure = c, 3*time.Second
+				r := s.Run(t)
+				r.Took = 0
+				return r
+			}
+			first := run(1)
+			assert.Equal(t, first, run(1))
+			assert.NotEqual(t, first.Mean, run(2).Mean)
+		})
 	}
 }
 
