@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,6 +27,30 @@ func TestFleetStops(t *testing.T) {
 		// Waited for, so its number is free: this is not a zombie either.
 		require.NotNil(t, p.cmd.ProcessState)
 	}
+}
+
+// TestPauseIsAStandstill: when pause returns no thread runs any more, and a
+// process that has ended cannot be paused.
+func TestPauseIsAStandstill(t *testing.T) {
+	p := newProcess(t, "ratings", "v1")
+	for range 20 {
+		require.NoError(t, p.pause())
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid()))
+		require.NoError(t, err)
+		require.Greater(t, len(threads), 1)
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			require.NoError(t, err)
+			_, state, found := strings.Cut(string(stat), ") ")
+			require.True(t, found)
+			require.Equal(t, "T", state[:1])
+		}
+		require.NoError(t, p.resume())
+		require.Equal(t, http.StatusOK, status(t, p))
+	}
+	p.kill()
+	require.Error(t, p.pause())
+	require.ErrorIs(t, untilStopped(p.pid()), syscall.ECHILD)
 }
 
 // TestNobodyOutlivesTheParent kills a parent that has no time to clean up,

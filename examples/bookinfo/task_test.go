@@ -5,9 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"runtime"
-	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -157,16 +158,23 @@ func TestTroubleEnds(t *testing.T) {
 				_, err := p.requests(t.Context())
 				require.NoError(t, err, name)
 			}
+			for _, p := range f.of("ratings") {
+				// A slow one never answers in time, a busy machine does in the end.
+				for deadline, late := time.Now().Add(patience), true; late; {
+					begin := time.Now()
+					require.Equal(t, http.StatusOK, status(t, p), name)
+					late = time.Since(begin) >= slowness
+					require.True(t, !late || begin.Before(deadline), name)
+				}
+			}
 			for _, version := range []string{"v2", "v3"} {
 				only := toReviews(version, map[string]uint32{version: 1})
 				require.NoError(t, f.apply(t.Context(), rules{routes: []tulle.Route{only}}))
-				var seen []string
-				for range 50 {
+				for range 20 {
 					p, err := f.look(t.Context(), "")
 					require.NoError(t, err)
-					seen = append(seen, starsInTime(p, slowness))
+					require.Equal(t, "stars", starsOfReviews(p), name)
 				}
-				require.Equal(t, []string{"stars"}, slices.Compact(seen), name)
 			}
 		}
 	}
