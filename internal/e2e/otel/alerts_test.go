@@ -43,13 +43,15 @@ func TestAlertRules(t *testing.T) {
 	require.NoError(t, err)
 	names := regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(string(rules), -1)
 	require.NotEmpty(t, names)
+	// Under other names all of them are missing at once; each is missed by name.
+	dir := t.TempDir()
+	without := strings.ReplaceAll(string(rules), "- alert: ", "- alert: Other")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "alerts.yaml"), []byte(without), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "alerts_test.yaml"), tests, 0o600))
+	out, err = promtool(t, path, dir, "test", "rules", "alerts_test.yaml")
+	require.Error(t, err)
 	for _, name := range names {
-		dir := t.TempDir()
-		without := strings.Replace(string(rules), "alert: "+name[1]+"\n", "alert: Other\n", 1)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "alerts.yaml"), []byte(without), 0o600))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "alerts_test.yaml"), tests, 0o600))
-		out, err := promtool(t, path, dir, "test", "rules", "alerts_test.yaml")
-		assert.Error(t, err, "without %s: %s", name[1], out)
+		assert.Contains(t, out, "alertname: "+name[1]+",", "no test notices that it is missing")
 	}
 }
 

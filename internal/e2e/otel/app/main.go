@@ -35,6 +35,7 @@ import (
 
 	"github.com/tulle-mesh/tulle"
 	"github.com/tulle-mesh/tulle/authn"
+	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/discovery"
 	"github.com/tulle-mesh/tulle/fault"
@@ -133,7 +134,8 @@ func config(reviews []string, next, ratings string) tulle.Config {
 	policies.Limit = &breaker.Limit{InFlight: 100}
 	return tulle.Config{
 		Services: []tulle.Service{
-			{Name: "reviews", Resolver: discovery.Addrs(reviews...)},
+			// In turns, so that the bad one fails often enough to be ejected.
+			{Name: "reviews", Resolver: discovery.Addrs(reviews...), Balancer: balancer.RoundRobin{}},
 			{Name: "next", Resolver: discovery.Addrs(next)},
 			{Name: "ratings", Resolver: discovery.Addrs(ratings)},
 			{Name: "broken", Resolver: discovery.Addrs(next), Policies: tulle.Policies{
