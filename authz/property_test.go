@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 
@@ -107,9 +108,9 @@ func (c chance) request(t testing.TB) *http.Request {
 	return r
 }
 
-// each runs f on many policies with many requests, by one seed.
-func each(t testing.TB, f func(c chance, rules []authz.Rule, requests []*http.Request)) {
-	for seed := range uint64(400) {
+// each runs f on as many policies, each by a seed, with many requests.
+func each(t testing.TB, policies int, f func(c chance, rules []authz.Rule, requests []*http.Request)) {
+	for seed := range uint64(policies) {
 		c := newChance(seed)
 		rules := c.rules()
 		requests := make([]*http.Request, 40)
@@ -137,11 +138,29 @@ func firstMatch(rules []authz.Rule, r *http.Request) bool {
 	return false
 }
 
+// few is how many policies are enough in passing.
+const few = 120
+
+// TestProofProperties: all of them hold for many more policies. In passing only
+// the reference is taken again.
+func TestProofProperties(t *testing.T) {
+	policies, properties := few/4, map[string]func(*testing.T, int){"reference": reference}
+	if os.Getenv("TULLE_PROOF") != "" {
+		policies = 2000
+		properties["order"], properties["deny wins"], properties["adding"], properties["anonymous"] = order, denyWins, adding, anonymous
+	}
+	for name, property := range properties {
+		t.Run(name, func(t *testing.T) { property(t, policies) })
+	}
+}
+
 // TestReference: the compiled rules decide as the model does, and how often each
 // decision comes up shows that the comparison means something.
-func TestReference(t *testing.T) {
+func TestReference(t *testing.T) { reference(t, few) }
+
+func reference(t *testing.T, policies int) {
 	count := map[bool]int{}
-	each(t, func(_ chance, rules []authz.Rule, requests []*http.Request) {
+	each(t, policies, func(_ chance, rules []authz.Rule, requests []*http.Request) {
 		a := newAuthorizer(t, rules...)
 		for _, r := range requests {
 			got := a.Decide(r)
@@ -151,15 +170,17 @@ func TestReference(t *testing.T) {
 			count[got.Allowed]++
 		}
 	})
-	if count[true] < 1000 || count[false] < 1000 {
+	if least := policies * 5 / 2; count[true] < least || count[false] < least {
 		t.Errorf("the requests are one-sided: %v", count)
 	}
 }
 
 // TestOrder: the order of rules changes no decision.
-func TestOrder(t *testing.T) {
+func TestOrder(t *testing.T) { order(t, few) }
+
+func order(t *testing.T, policies int) {
 	broken := 0
-	each(t, func(c chance, rules []authz.Rule, requests []*http.Request) {
+	each(t, policies, func(c chance, rules []authz.Rule, requests []*http.Request) {
 		other := shuffled(c, rules)
 		a, b := newAuthorizer(t, rules...), newAuthorizer(t, other...)
 		for _, r := range requests {
@@ -178,9 +199,11 @@ func TestOrder(t *testing.T) {
 
 // TestDenyWins: what a Deny rule forbids no further Allow rule allows, wherever
 // it stands.
-func TestDenyWins(t *testing.T) {
+func TestDenyWins(t *testing.T) { denyWins(t, few) }
+
+func denyWins(t *testing.T, policies int) {
 	denied, broken := 0, 0
-	each(t, func(c chance, rules []authz.Rule, requests []*http.Request) {
+	each(t, policies, func(c chance, rules []authz.Rule, requests []*http.Request) {
 		everybody := authz.Rule{Name: "everybody", Action: authz.Allow}
 		rules = slices.DeleteFunc(rules, func(r authz.Rule) bool { return r.From == nil && r.To == nil && r.When == nil })
 		more := slices.Insert(slices.Clone(rules), c.IntN(len(rules)+1), everybody)
@@ -203,16 +226,18 @@ func TestDenyWins(t *testing.T) {
 			}
 		}
 	})
-	if denied < 1000 || broken == 0 {
+	if denied < policies*5/2 || broken == 0 {
 		t.Errorf("denied %d; control: the first match decides, and %d noticed", denied, broken)
 	}
 }
 
 // TestAdding: a further Deny rule never lets anything through, and a further
 // Allow rule never forbids anything where there is an Allow rule already.
-func TestAdding(t *testing.T) {
+func TestAdding(t *testing.T) { adding(t, few) }
+
+func adding(t *testing.T, policies int) {
 	first := 0
-	each(t, func(c chance, rules []authz.Rule, requests []*http.Request) {
+	each(t, policies, func(c chance, rules []authz.Rule, requests []*http.Request) {
 		extra := c.rule(len(rules))
 		more := append(slices.Clone(rules), extra)
 		if (authz.Policy{Rules: more}).Validate() != nil {
@@ -240,9 +265,11 @@ func TestAdding(t *testing.T) {
 
 // TestAnonymous: without a principal no Allow rule on principals matches, and
 // every Deny rule that excludes principals does.
-func TestAnonymous(t *testing.T) {
+func TestAnonymous(t *testing.T) { anonymous(t, few) }
+
+func anonymous(t *testing.T, policies int) {
 	named := 0
-	each(t, func(_ chance, rules []authz.Rule, requests []*http.Request) {
+	each(t, policies, func(_ chance, rules []authz.Rule, requests []*http.Request) {
 		var about, excluding []*authz.Authorizer
 		add := func(to *[]*authz.Authorizer, action authz.Action, from []authz.Source) {
 			policy := authz.Policy{Rules: []authz.Rule{{Name: "it", Action: action, From: from}}}

@@ -70,7 +70,7 @@ func TestPlacesAreNeitherLostNorDoubled(t *testing.T) {
 		"observed":   {Mode: outcome.Observe, MaxInFlight: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(4) {
+			for seed := range uint64(2) {
 				g := newGuard(t, p)
 				most := battered(t, g.Middleware, seed)
 				s := g.Stats()

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -52,10 +53,12 @@ func amplification(t *testing.T, seed uint64, budget retry.BudgetPolicy) (calls,
 	return calls, attempts
 }
 
-func TestRetriesAddNoMoreThanTheBudget(t *testing.T) {
+func TestRetriesAddNoMoreThanTheBudget(t *testing.T) { retriesAddNoMoreThanTheBudget(t, 6) }
+
+func retriesAddNoMoreThanTheBudget(t *testing.T, seeds uint64) {
 	const most = 10*time.Second + time.Minute + time.Second // of the floor: saved up, and earned
 	exceeded := 0
-	for seed := range uint64(20) {
+	for seed := range seeds {
 		bound := func(calls int) int { return calls + calls/5 + 10*int(most/time.Second) }
 		calls, attempts := amplification(t, seed, retry.BudgetPolicy{})
 		require.LessOrEqual(t, attempts, bound(calls), "seed %d", seed)
@@ -69,7 +72,7 @@ func TestRetriesAddNoMoreThanTheBudget(t *testing.T) {
 			exceeded++
 		}
 	}
-	require.Greater(t, exceeded, 10, "negative control: without a budget attempts multiply")
+	require.Greater(t, exceeded, int(seeds)/2, "negative control: without a budget attempts multiply")
 }
 
 // storm is a fleet in which everything goes wrong at random: dials are
@@ -193,10 +196,12 @@ func (s *storm) run(t *testing.T, protocol, method string, idempotent bool) map[
 	return s.hits
 }
 
-func TestWhatMayNotBeRepeatedArrivesAtMostOnce(t *testing.T) {
+func TestWhatMayNotBeRepeatedArrivesAtMostOnce(t *testing.T) { arrivesAtMostOnce(t, 3) }
+
+func arrivesAtMostOnce(t *testing.T, seeds uint64) {
 	overBoth(t, func(t *testing.T, protocol string) {
 		repeated, again := 0, 0
-		for seed := range uint64(10) {
+		for seed := range seeds {
 			s := &storm{rng: rand.New(rand.NewPCG(seed, 4))}
 			for id, n := range s.run(t, protocol, "POST", false) {
 				require.Equal(t, 1, n, "seed %d, call %s", seed, id)
@@ -212,7 +217,17 @@ func TestWhatMayNotBeRepeatedArrivesAtMostOnce(t *testing.T) {
 				}
 			}
 		}
-		require.Greater(t, repeated, 100, "negative control: declared idempotent, calls arrive again")
-		require.Greater(t, again, 100, "and those with PUT by themselves")
+		require.Greater(t, repeated, 10*int(seeds), "negative control: declared idempotent, calls arrive again")
+		require.Greater(t, again, 10*int(seeds), "and those with PUT by themselves")
 	})
+}
+
+// TestProofProperties: both hold for many more seeds.
+func TestProofProperties(t *testing.T) {
+	seeds := uint64(1)
+	if os.Getenv("TULLE_PROOF") != "" {
+		seeds = 100
+	}
+	t.Run("budget", func(t *testing.T) { retriesAddNoMoreThanTheBudget(t, seeds) })
+	t.Run("at most once", func(t *testing.T) { arrivesAtMostOnce(t, seeds) })
 }

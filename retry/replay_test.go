@@ -97,13 +97,13 @@ func replays(seed uint64, limit int64) error {
 
 func TestEveryAttemptReadsTheSameBody(t *testing.T) {
 	failures := 0
-	for seed := range uint64(2000) {
+	for seed := range uint64(600) {
 		require.NoError(t, replays(seed, 20_000), "seed %d", seed)
 		if replays(seed, 0) != nil {
 			failures++
 		}
 	}
-	require.Greater(t, failures, 1000, "negative control: without a buffer bodies are lost")
+	require.Greater(t, failures, 300, "negative control: without a buffer bodies are lost")
 }
 
 func TestABodyOverTheLimitIsSentOnceAndNotKept(t *testing.T) {
