@@ -31,7 +31,7 @@ func all(int) bool   { return true }
 func odd(n int) bool { return n%2 == 1 }
 
 // As reports get fewer, load-fed becomes peak EWMA: never worse, and without
-// any as good as the same.
+// any as good.
 func TestProofReportsLost(t *testing.T) {
 	for _, sharing := range either([]bool{true, false}, []bool{true}) {
 		f := many(sharing)
