@@ -14,6 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/internal/form"
 	"github.com/tulle-mesh/tulle/internal/respwriter"
 	"github.com/tulle-mesh/tulle/internal/token"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -174,10 +175,7 @@ func (v *visit) end(r *http.Request) {
 	if v.stop != nil {
 		v.stop()
 	}
-	if v.request.MultipartForm != nil {
-		// The server removes the files of the request that it knows.
-		_ = v.request.MultipartForm.RemoveAll()
-	}
+	form.RemoveFiles(r, &v.request)
 	v.ticket.Leave(ok)
 	if ok {
 		v.slot.Succeeded()

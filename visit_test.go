@@ -562,6 +562,14 @@ func TestInboundFormFilesAreRemoved(t *testing.T) {
 	}))
 	visit(h, "POST /", body.String(), with("Content-Type", form.FormDataContentType()))
 	assert.Zero(t, files())
+
+	// Those of who has read the form before the mesh are theirs.
+	r := httptest.NewRequest(http.MethodPost, "/", &body)
+	r.Header.Set("Content-Type", form.FormDataContentType())
+	require.NoError(t, r.ParseMultipartForm(1))
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	assert.Equal(t, 1, files())
+	require.NoError(t, r.MultipartForm.RemoveAll())
 }
 
 // A process that is leaving says so on every response, whoever made it, but
