@@ -68,6 +68,9 @@ func (e *estimate) average(at int64, decay float64) float64 {
 	return exp(math.Float64frombits(level) - float64(at)/decay)
 }
 
+// last returns the average at the time of the last sample, 0 if there is none.
+func (e *estimate) last(decay float64) float64 { return e.average(e.at.Load(), decay) }
+
 // add takes over a sample made at the given time. A bound says that the
 // latency was at least so much, which can only raise the average.
 func (e *estimate) add(sample float64, at int64, decay float64, bound bool) {

@@ -29,7 +29,9 @@ import (
 // The cost is the service time, times the requests that will be in flight,
 // times how often these exceed the limit: a server that works on all requests
 // at once slows down by the one, a server that lets them wait by the other,
-// and few reports say which it is. It is divided by the endpoint's weight.
+// and few reports say which it is. Requests in flight count for their part of
+// the endpoint's weight; the one to come does not, so that weights change
+// nothing while there is none.
 //
 //   - A failure, an answer that asks for less (429) and an attempt that was cut
 //     off take back the token of the endpoint. One that fails more often than
@@ -42,7 +44,8 @@ import (
 //     itself has there, a service time of at least a quarter of what is usual,
 //     and a cost not far below what latency and calls in flight say, as
 //     PeakEWMA sees them. Tokens alone get no endpoint more than five times its
-//     share of the picks, and of few endpoints none nearly all.
+//     share of the picks, twice where weights differ, and of few endpoints none
+//     nearly all.
 //   - A report that says that its server is leaving makes no token.
 //
 // Without a token, or with none that is worth it, endpoints are compared by
@@ -59,7 +62,8 @@ type LoadFed struct {
 	// chance and take it if it reports but was not heard of within MaxAge, so
 	// that those whose token was lost come back. Zero means 0.02, negative
 	// none: then an endpoint that has lost its token is asked again only when
-	// there are no tokens left.
+	// there are no tokens left. Of endpoints of less than the mean weight, which
+	// seldom have a token that is worth it, it is up to all.
 	Exploration float64
 	// MaxAge is how old a report may be to be used, at most an hour. Zero
 	// means 1 s, as in Prequal. Callers that make less than a call in that
@@ -126,7 +130,7 @@ func (p LoadFed) New(Env) Balancer {
 	b := &loadFed{
 		decay:   float64(max(p.Decay, minDecay)),
 		penalty: float64(max(p.FailurePenalty, 0)), averse: p.FailurePenalty > 0,
-		explore: uint64(max(0, p.Exploration) * math.MaxUint32),
+		explore: max(0, p.Exploration) * math.MaxUint32,
 		maxAge:  int64(min(max(p.MaxAge, 0), maxMaxAge)),
 		base:    time.Now(),
 	}
@@ -138,7 +142,7 @@ func (p LoadFed) New(Env) Balancer {
 type loadFed struct {
 	decay, penalty float64 // ns
 	averse         bool    // failures count
-	explore        uint64  // in parts of 2³²
+	explore        float64 // in parts of 2³²
 	maxAge         int64
 	// base is what times are counted from, which keeps their monotonic part.
 	base time.Time
@@ -194,6 +198,8 @@ func (b *loadFed) Update(eps []*endpoint.Endpoint) Picker {
 	for i := range ms {
 		total += float64(ms[i].weight)
 	}
+	turn := turnOf(len(ms), p.lots.alias == nil)
+	p.turn = int64(turn)
 	for i, m := range ms {
 		f := known[m.ep]
 		if f == nil {
@@ -206,7 +212,7 @@ func (b *loadFed) Update(eps []*endpoint.Endpoint) Picker {
 		share := float64(m.weight) * float64(len(ms)) / total
 		f.share.Store(math.Float64bits(share))
 		p.peers[i], p.feds[i] = peer{m.ep, &f.estimate, share, i}, f
-		p.turns[i] = int64(turnOf(len(ms)) / share)
+		p.turns[i] = int64(turn / share)
 		p.place(f.number, i)
 	}
 	b.known.Store(&known)
@@ -262,8 +268,10 @@ func (b *loadFed) report(f *fed, ep *endpoint.Endpoint, at int64, latency time.D
 	f.hear(reporting)
 	f.since.Store(0)
 	own := ep.InFlight() // with the call that was answered, in the place of the one to come
-	local := f.average(at, b.decay) * float64(max(1, own))
-	cost := b.usual.believe(b.usual.cost(&load.LoadReport, own-1, latency), local) / math.Float64frombits(f.share.Load())
+	share := math.Float64frombits(f.share.Load())
+	local := f.average(at, b.decay) * weigh(float64(max(1, own)), share)
+	each, n := b.usual.cost(&load.LoadReport, own-1, latency)
+	cost := b.usual.believe(each*weigh(n, share), local)
 	b.usual.note(&load.LoadReport, cost, local)
 	// Who runs out of good tokens must not come to those of endpoints that fail.
 	if blame := b.blame(f, at); blame <= math.Float64frombits(b.usual.typical.Load()) {

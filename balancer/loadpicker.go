@@ -17,6 +17,8 @@ type loadPicker struct {
 	places []uint32
 	// turns are what tokens of the peers take, see turnOf.
 	turns []int64
+	// turn is that of one of mean weight.
+	turn int64
 }
 
 func (p *loadPicker) place(number uint32, i int) {
@@ -74,7 +76,7 @@ func (p *loadPicker) choose(q *Query, now int64) (*peer, reason) {
 	case second == nil:
 		return first, pickedOnly
 	}
-	if r.word()>>32 < p.b.explore && p.lost(first, now) {
+	if float64(r.word()>>32) < p.explores(first) && p.lost(first, now) {
 		return first, pickedExploring
 	}
 	if p.heard(first) != reporting || p.heard(second) != reporting {
@@ -91,6 +93,16 @@ func (p *loadPicker) choose(q *Query, now int64) (*peer, reason) {
 		best = p.fallBack(q, &r, first, second, now)
 	}
 	return best, why
+}
+
+// explores returns how likely a pick is to explore a peer that was drawn, in
+// parts of 2³². One of little weight is not picked for its tokens where one
+// call is more than its share of the load, and is explored the more.
+func (p *loadPicker) explores(c *peer) float64 {
+	if p.b.explore == 0 || c.share >= 1 {
+		return p.b.explore
+	}
+	return max(p.b.explore, (1-c.share)*(1-c.share)*math.MaxUint32)
 }
 
 func (p *loadPicker) heard(c *peer) uint32 { return p.feds[c.index].heard.Load() }
@@ -151,7 +163,7 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 			why = pickedAvoided
 		default:
 			reports := t.issued.Load()
-			if !f.may(reports, p.turns[i]) {
+			if !f.may(reports, p.turns[i], p.turn) {
 				why = pickedCapped
 				continue
 			}
@@ -192,16 +204,17 @@ func (p *loadPicker) lost(c *peer, now int64) bool {
 const silent = 4
 
 // fallBack picks without a token: of few endpoints the best by what reports
-// and the calls since then say, of many the better of the two that were drawn.
+// and the calls since then say, of many, and of those whose weights differ, the
+// better of the two that were drawn.
 func (p *loadPicker) fallBack(q *Query, r *random, first, second *peer, now int64) *peer {
 	var best, stalest *peer
 	var oldest int64
 	fresh := false
-	if len(p.peers) > maxTokens {
-		a, freshA := p.expected(first, now)
-		b, freshB := p.expected(second, now)
+	if len(p.peers) > maxTokens || p.lots.alias != nil {
+		a, moreA, freshA := p.expected(first, now)
+		b, moreB, freshB := p.expected(second, now)
 		best, fresh = first, freshA && freshB
-		if b < a {
+		if b < a && b+moreB < a+moreA {
 			best = second
 		}
 	} else {
@@ -212,7 +225,7 @@ func (p *loadPicker) fallBack(q *Query, r *random, first, second *peer, now int6
 			if len(q.Avoid) > 0 && q.Avoids(c.ep) {
 				continue
 			}
-			v, young := p.expected(c, now)
+			v, _, young := p.expected(c, now)
 			fresh = fresh || young
 			if !young && p.lost(c, now) {
 				if a := now - p.feds[c.index].at.Load(); a > oldest {
@@ -237,14 +250,15 @@ func (p *loadPicker) fallBack(q *Query, r *random, first, second *peer, now int6
 }
 
 // expected returns the cost of a call by the last report and the calls since
-// then, infinite if there is none, and whether it is not too old. What a report
-// says of requests in flight is forgotten within a tenth of MaxAge, for others
-// come and go.
-func (p *loadPicker) expected(c *peer, now int64) (cost float64, fresh bool) {
+// then, infinite if there is none, how much more it is if the weight counts for
+// the call itself too, as in cheaper, and whether the report is not too old.
+// What it says of requests in flight is forgotten within a tenth of MaxAge, for
+// others come and go.
+func (p *loadPicker) expected(c *peer, now int64) (cost, more float64, fresh bool) {
 	f, u := p.feds[c.index], &p.b.usual
 	load := c.ep.Load()
 	if load == nil || f.heard.Load() != reporting {
-		return math.Inf(1), false
+		return math.Inf(1), 0, false
 	}
 	at, age := now, int64(0)
 	if now == noTime {
@@ -260,8 +274,9 @@ func (p *loadPicker) expected(c *peer, now int64) (cost float64, fresh bool) {
 		Limit:    load.Limit, ServiceTime: time.Duration(s + (float64(load.ServiceTime)-s)*exp(-x)),
 	}
 	own := c.ep.InFlight()
-	cost = u.believe(u.cost(&r, own, minLatency), f.average(at, p.decay)*float64(own+1)) / c.share
-	return cost + p.b.blame(f, at), age <= p.b.maxAge
+	each, n := u.cost(&r, own, minLatency)
+	cost = u.believe(each*weigh(n, c.share), f.average(at, p.decay)*weigh(float64(own+1), c.share))
+	return cost + p.b.blame(f, at), each/c.share - each, age <= p.b.maxAge
 }
 
 // fading is how much faster requests in flight are forgotten than service

@@ -230,6 +230,11 @@ func (p *peakPicker) pair(r *random, avoid []*endpoint.Endpoint) (a, b *peer) {
 func (p *peakPicker) cheaper(a, b *peer, now int64, moreA, moreB float64) bool {
 	i, j := float64(a.ep.InFlight()), float64(b.ep.InFlight())
 	ca, cb := p.costs(a.est, b.est, now, i > 0, j > 0)
+	if a.share != b.share && now != noTime {
+		// An average that falls for want of calls must not draw them to who is
+		// to have few.
+		ca, cb = max(ca, min(a.est.last(p.decay), cb)), max(cb, min(b.est.last(p.decay), ca))
+	}
 	ca, cb = ca+moreA, cb+moreB
 	return ca*(i+a.share)*b.share < cb*(j+b.share)*a.share && ca*(i+1)*b.share < cb*(j+1)*a.share
 }

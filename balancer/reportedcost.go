@@ -39,13 +39,13 @@ func tells(r *endpoint.LoadReport) bool {
 	return r.Limit > 0 || r.InFlight > 0 || r.ServiceTime > 0
 }
 
-// cost returns what a call costs at a server that reports r, in ns: what it
-// takes where all requests in flight share the server, and where those beyond
-// the limit wait. A server with few in flight is better than one with more in
+// cost returns what a call costs at a server that reports r, in ns for each of
+// n requests in flight: what it takes where all of them share the server, and
+// where those beyond the limit wait. A server with few in flight is better than one with more in
 // either case; a limit that is far away, such as one that adapts, says nothing
 // about how many requests the server can bear. own is how many requests of
-// this caller the server has at least.
-func (u *usual) cost(r *endpoint.LoadReport, own int64, latency time.Duration) float64 {
+// this caller the server has at least. n holds the one to come.
+func (u *usual) cost(r *endpoint.LoadReport, own int64, latency time.Duration) (each, n float64) {
 	usual := math.Float64frombits(u.service.Load())
 	s := float64(r.ServiceTime)
 	if !(s > 0) {
@@ -54,15 +54,20 @@ func (u *usual) cost(r *endpoint.LoadReport, own int64, latency time.Duration) f
 		}
 	}
 	s = max(s, usual/doubt, float64(minLatency))
-	n := 1 + max(float64(own), 0)
+	n = 1 + max(float64(own), 0)
 	if r.InFlight >= n {
 		n = min(r.InFlight, mostInFlight) + 1
 	}
 	if r.Limit > 0 && n > r.Limit {
 		s *= n / max(1, r.Limit)
 	}
-	return min(s*n, mostCost)
+	return s, n
 }
+
+// weigh returns what n requests in flight, with the one to come, count as at an
+// endpoint of the given share. The one to come counts as one, so that weights
+// make no difference to costs while there is nothing in flight.
+func weigh(n, share float64) float64 { return (n-1)/share + 1 }
 
 // believe returns a cost as far as it can be believed of an endpoint at which
 // latency, times the calls of this process in flight there, is local: what

@@ -31,7 +31,8 @@ const unit = 10 * time.Millisecond
 
 const ms = time.Millisecond
 
-var simulated = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+// simulated is the beginning, which comes after that of any Balancer.
+var simulated = time.Now().Add(time.Minute)
 
 type end struct {
 	at, start float64

@@ -43,9 +43,11 @@ const (
 	maxTokens = 16
 	// maxShare is how many times its share of the picks an endpoint has by
 	// tokens at most, and maxBurst how many picks it may be ahead of that.
-	maxShare = 5
-	maxBurst = 32
-	turnUnit = 1 << 10
+	// Where weights differ, which somebody wants, it is maxWeighted times.
+	maxShare    = 5
+	maxWeighted = 2
+	maxBurst    = 32
+	turnUnit    = 1 << 10
 	// ties are the bits of a cost that make no difference: a part in 32,768.
 	ties = 1<<8 - 1
 )
@@ -117,13 +119,18 @@ func (t *tokens) back(f *fed, turn int64) {
 // mean weight may be picked by a token again. It is counted in reports, and not
 // in picks, because each pick by a token needs one. Of few endpoints each may
 // have less than maxShare times its share, for that would be all.
-func turnOf(n int) float64 {
-	return turnUnit * float64(n) / min(maxShare, float64(n+1)/2)
+func turnOf(n int, equal bool) float64 {
+	most := float64(maxShare)
+	if !equal {
+		most = maxWeighted
+	}
+	return turnUnit * float64(n) / min(most, float64(n+1)/2)
 }
 
-// may reports whether an endpoint whose turns are so far apart may be picked.
-func (t *token) may(reports uint64, turn int64) bool {
-	return t.due.Load() <= int64(reports)*turnUnit+maxBurst*turn
+// may reports whether an endpoint whose turns are so far apart may be picked,
+// where those of one of mean weight are mean apart.
+func (t *token) may(reports uint64, turn, mean int64) bool {
+	return t.due.Load() <= int64(reports)*turnUnit+maxBurst*min(turn, mean)
 }
 
 // charge counts a pick.
