@@ -48,7 +48,7 @@ import (
 //     nearly all.
 //   - A report that says that its server is leaving makes no token.
 //
-// Without a token, or with none that is worth it, endpoints are compared by
+// Without a token that may be used, endpoints are compared by
 // reports that are not too old and the calls made since, else two drawn by
 // chance as PeakEWMA does, to which all of this falls back step by step as
 // reports get fewer: endpoints that do not report are compared by latency with
@@ -148,7 +148,8 @@ type loadFed struct {
 	base time.Time
 	// known is replaced by Update and never changed.
 	known  atomic.Pointer[map[*endpoint.Endpoint]*fed]
-	unused []uint32 // numbers of endpoints that were forgotten
+	unused []uint32     // numbers of endpoints that were forgotten
+	size   atomic.Int64 // of the set
 	tokens tokens
 	usual  usual
 	// faults is the part of all attempts that failed of late.
@@ -164,12 +165,14 @@ type fed struct {
 	token
 	// faults is the part of the attempts that failed of late.
 	faults fraction
+	// noted is how many tokens there had been at its last report.
+	noted atomic.Uint64
 	// share is the weight in parts of the mean, as bits of a float64.
 	share atomic.Uint64
 	// since counts the calls begun since the last report.
 	since atomic.Int32
 	heard atomic.Uint32
-	_     [cacheLine - 12]byte
+	_     [cacheLine - 20]byte
 }
 
 // What was heard of an endpoint.
@@ -216,6 +219,7 @@ func (b *loadFed) Update(eps []*endpoint.Endpoint) Picker {
 		p.place(f.number, i)
 	}
 	b.known.Store(&known)
+	b.size.Store(int64(len(ms)))
 	p.known = known
 	return p
 }
@@ -272,7 +276,10 @@ func (b *loadFed) report(f *fed, ep *endpoint.Endpoint, at int64, latency time.D
 	local := f.average(at, b.decay) * weigh(float64(max(1, own)), share)
 	each, n := b.usual.cost(&load.LoadReport, own-1, latency)
 	cost := b.usual.believe(each*weigh(n, share), local)
-	b.usual.note(&load.LoadReport, cost, local)
+	// Who is picked more often has no more weight for that, lest what is usual be
+	// what it says.
+	issued := b.tokens.issued.Load()
+	b.usual.note(&load.LoadReport, cost, local, min(1, float64(issued-f.noted.Swap(issued))/float64(b.size.Load())))
 	// Who runs out of good tokens must not come to those of endpoints that fail.
 	if blame := b.blame(f, at); blame <= math.Float64frombits(b.usual.typical.Load()) {
 		b.tokens.put(f, cost+blame, at)

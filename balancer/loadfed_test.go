@@ -112,6 +112,23 @@ func TestLoadFedUsesEachTokenOnceTheCheapestFirst(t *testing.T) {
 	}
 }
 
+// When there is suddenly more to do at all servers, a token is as good as it
+// was, however much a call costs by it.
+func TestLoadFedUsesTokensThatCostMore(t *testing.T) {
+	f := newTokens(balancer.LoadFed{}, 3, nil)
+	for range 50 {
+		for i := range f.eps {
+			f.say(i, report(1, 4, 10*ms))
+		}
+	}
+	for i, inFlight := range []float64{300, 100, 200} {
+		f.say(i, report(inFlight, 4, 10*ms))
+	}
+	if got := f.byToken(t); len(got) != 3 || got[0] != 1 || got[1] != 2 || got[2] != 0 {
+		t.Errorf("picked %v, want [1 2 0]", got)
+	}
+}
+
 // However many pick at once, nobody has a token that somebody else has.
 func TestLoadFedTokenIsUsedByOnePick(t *testing.T) {
 	const n, rounds = 12, 300

@@ -153,12 +153,6 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 		case now != noTime && int64(age(tick(now), uint32(word)))<<tickBits > p.b.maxAge:
 			t.clear(least)
 			why = pickedOld
-		case p.b.usual.farBeyond(math.Float32frombits(uint32(least >> 32))):
-			// So are those that are left.
-			if why == pickedDry {
-				why = pickedPoor
-			}
-			return nil, why
 		case len(q.Avoid) > 0 && q.Avoids(p.peers[i].ep):
 			why = pickedAvoided
 		default:

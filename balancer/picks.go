@@ -38,13 +38,11 @@ const (
 	// against another by its latency.
 	PickUnreported = "unreported"
 	// The rest fell back on older reports and latencies: with PickDry because
-	// there was no token, with PickOld because all were too old, with PickPoor
-	// because their costs were far beyond the usual, with PickCapped because
+	// there was no token, with PickOld because all were too old, with PickCapped because
 	// their endpoints had had several times their share, with PickAvoided
 	// because the call had tried these already.
 	PickDry     = "dry"
 	PickOld     = "old"
-	PickPoor    = "poor"
 	PickCapped  = "capped"
 	PickAvoided = "avoided"
 	// PickOnly is the only endpoint there is, or that need not be avoided.
@@ -59,7 +57,6 @@ const (
 	pickedUnreported
 	pickedDry
 	pickedOld
-	pickedPoor
 	pickedCapped
 	pickedAvoided
 	pickedOnly
@@ -67,7 +64,7 @@ const (
 )
 
 var reasons = [numReasons]string{
-	PickToken, PickExplore, PickUnreported, PickDry, PickOld, PickPoor, PickCapped, PickAvoided, PickOnly,
+	PickToken, PickExplore, PickUnreported, PickDry, PickOld, PickCapped, PickAvoided, PickOnly,
 }
 
 // picks counts picks by reason, in shards so that they seldom meet.

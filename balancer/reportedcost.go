@@ -27,9 +27,7 @@ const (
 	inertia = 32
 	drift   = 2
 	// mostCost is far beyond any cost that makes a difference.
-	mostCost = 1e30
-	// farBeyond is how many times the usual cost a token is not worth it.
-	farBeyond    = 8
+	mostCost     = 1e30
 	mostInFlight = 1e6
 )
 
@@ -83,32 +81,26 @@ func (u *usual) believe(cost, local float64) float64 {
 	return max(cost, local/usually*math.Float64frombits(u.typical.Load())/belief)
 }
 
-// farBeyond reports whether a token of that cost is worse than none.
-func (u *usual) farBeyond(cost float32) bool {
-	typical := math.Float64frombits(u.typical.Load())
-	return typical > 0 && float64(cost) > farBeyond*typical
-}
-
 // note takes a report, its cost and what is known of its endpoint into the
-// averages.
-func (u *usual) note(r *endpoint.LoadReport, cost, local float64) {
+// averages, with a part of the weight of a report.
+func (u *usual) note(r *endpoint.LoadReport, cost, local, part float64) {
 	if local > 0 {
-		blend(&u.local, local)
+		blend(&u.local, local, part)
 	}
 	if s := float64(r.ServiceTime); s > 0 {
-		blend(&u.service, s)
+		blend(&u.service, s, part)
 	}
-	blend(&u.typical, cost)
+	blend(&u.typical, cost, part)
 	if r.InFlight >= 0 {
-		blend(&u.inFlight, min(r.InFlight, mostInFlight)+1)
+		blend(&u.inFlight, min(r.InFlight, mostInFlight)+1, part)
 	}
 }
 
 // blend adds to an average. It tries once; what meets another is lost.
-func blend(average *atomic.Uint64, v float64) {
+func blend(average *atomic.Uint64, v, part float64) {
 	old := average.Load()
 	if a := math.Float64frombits(old); a > 0 {
-		v = a + (min(max(v, a/drift), a*drift)-a)/inertia
+		v = a + (min(max(v, a/drift), a*drift)-a)*part/inertia
 	}
 	average.CompareAndSwap(old, math.Float64bits(v))
 }
