@@ -279,7 +279,7 @@ func (b *loadFed) report(f *fed, ep *endpoint.Endpoint, at int64, latency time.D
 	// Who is picked more often has no more weight for that, lest what is usual be
 	// what it says.
 	issued := b.tokens.issued.Load()
-	b.usual.note(&load.LoadReport, cost, local, min(1, float64(issued-f.noted.Swap(issued))/float64(b.size.Load())))
+	b.usual.note(&load.LoadReport, cost, local, min(maxPart, float64(issued-f.noted.Swap(issued))/float64(b.size.Load())))
 	// Who runs out of good tokens must not come to those of endpoints that fail.
 	if blame := b.blame(f, at); blame <= math.Float64frombits(b.usual.typical.Load()) {
 		b.tokens.put(f, cost+blame, at)

@@ -26,6 +26,9 @@ const (
 	// of them can differ from it, so that none can move it far.
 	inertia = 32
 	drift   = 2
+	// maxPart is how many reports one counts as at most, of an endpoint that was
+	// not heard of for long.
+	maxPart = 8
 	// mostCost is far beyond any cost that makes a difference.
 	mostCost     = 1e30
 	mostInFlight = 1e6
@@ -82,7 +85,7 @@ func (u *usual) believe(cost, local float64) float64 {
 }
 
 // note takes a report, its cost and what is known of its endpoint into the
-// averages, with a part of the weight of a report.
+// averages, counted as part of a report.
 func (u *usual) note(r *endpoint.LoadReport, cost, local, part float64) {
 	if local > 0 {
 		blend(&u.local, local, part)
