@@ -62,6 +62,9 @@ type Query struct {
 	// Avoid lists the endpoints that this call has already tried or that
 	// refused it. It belongs to the caller and is valid during the pick only.
 	Avoid []*endpoint.Endpoint
+	// again says that another pick was made for the same attempt, which does
+	// not count.
+	again bool
 }
 
 // Avoids reports whether e is to be avoided.

@@ -198,7 +198,9 @@ func (d *divided) refuge(q *Query, i, j int, at int64) *endpoint.Endpoint {
 	if i == j {
 		return nil
 	}
-	ep := d.parts[j].pick(q, at)
+	again := *q
+	again.again = true
+	ep := d.parts[j].pick(&again, at)
 	if q.Avoids(ep) {
 		d.parts[j].putBack(ep, q.Now)
 		return nil

@@ -180,6 +180,7 @@ func TestLoadFedPutsBackWhatARampRefuses(t *testing.T) {
 	for draw := range uint64(3) {
 		require.NotEqual(t, f.eps[0], d.Picker().Pick(balancer.Query{Draw: draw, Now: now}))
 	}
+	require.EqualValues(t, 3, picksBy(d, balancer.PickToken), "each attempt counts once")
 	// In a set without ramps it is there still, and nothing else is.
 	members[0].RampFor = 0
 	later := s.Update(members, now)
@@ -211,7 +212,7 @@ func TestPicksAreCountedOverParts(t *testing.T) {
 			made++
 		}
 	}
-	require.GreaterOrEqual(t, total(last), made)
+	require.Equal(t, made, total(last))
 	require.Equal(t, total(last), total(s.Update(newLand(place{n: 1}).members, start)))
 	require.Nil(t, balancer.NewSpreader(balancer.Random{}, balancer.Spread{}, balancer.Env{}).Update(newLand(place{n: 1}).members, start).Picks())
 }

@@ -35,7 +35,9 @@ func (p *loadPicker) Pick(q Query) *endpoint.Endpoint {
 		now = int64(q.Now.Sub(p.base))
 	}
 	best, why := p.choose(&q, now)
-	p.b.picks.count(q.Draw, why)
+	if !q.again {
+		p.b.picks.count(q.Draw, why)
+	}
 	p.feds[best.index].since.Add(1)
 	if now != noTime {
 		best.est.mark(now)

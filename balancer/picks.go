@@ -5,7 +5,9 @@ import "sync/atomic"
 // Counted is a Balancer that counts for what reasons it picked.
 type Counted interface {
 	// Picks returns how many picks there were for each reason, always all
-	// reasons in the same order. It may be called at any time.
+	// reasons in the same order. It may be called at any time. Where a Spreader
+	// has picked several times for one attempt, it is the first pick that
+	// counts.
 	Picks() []PickCount
 }
 

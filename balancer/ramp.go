@@ -179,6 +179,7 @@ func (t *thinner) pick(p *pickable, q *Query, at int64) *endpoint.Endpoint {
 	}
 	most := t.furthest(t.front, at)
 	again := *q
+	again.again = true
 	for range maxRedraws {
 		p.putBack(ep, q.Now)
 		again.Draw = r.word()
@@ -229,6 +230,7 @@ func (t *thinner) pickKey(p *pickable, q *Query, ep *endpoint.Endpoint, at int64
 func (t *thinner) pass(p *pickable, q *Query, draw uint64, ep *endpoint.Endpoint) *endpoint.Endpoint {
 	place := t.ramps[ep].place
 	again := *q
+	again.again = true
 	again.Draw, again.Avoid = draw, t.order[place:min(len(t.order), place+maxPassed)]
 	next := p.picker.Pick(again)
 	if again.Avoids(next) || q.Avoids(next) {

@@ -26,8 +26,7 @@ type Result struct {
 	InFlight, Herding float64
 	// Reported is the part of the answers that brought a load report.
 	Reported float64
-	// Reasons counts picks by reason, if the Chooser says. Some policies pick
-	// several times for one call, see balancer.Spreader.
+	// Reasons counts picks by reason, if the Chooser says.
 	Reasons map[string]uint64
 	// Probes counts probes.
 	Probes int
