@@ -151,6 +151,20 @@ func TestLoadFedLeavesASilentEndpoint(t *testing.T) {
 	})
 }
 
+// Tokens of endpoints that are not in the set any more are in nobody's way.
+func TestLoadFedPassesOverTokensOfOthers(t *testing.T) {
+	f := newTokens(balancer.LoadFed{}, 12, nil)
+	for i := range f.eps {
+		f.say(i, report(float64(i), 4, 10*ms))
+	}
+	f.picker = f.b.Update(f.eps[6:])
+	before := f.counts()[balancer.PickToken]
+	for range 100 {
+		f.say(f.pick(), report(20, 4, 10*ms))
+	}
+	require.Greater(t, f.counts()[balancer.PickToken]-before, uint64(90))
+}
+
 // A token that a ramp does not let be used is put back.
 func TestLoadFedPutsBackWhatARampRefuses(t *testing.T) {
 	f := newFleet(4, nil)

@@ -132,28 +132,32 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 	why := pickedDry
 	tried := uint64(0) // all slots up to it
 	for range maxTries {
-		least := uint64(math.MaxUint64)
+		// How far beyond what was tried; what is not wraps around to more than
+		// any that is.
+		far, at := math.MaxUint64-tried, 0
 		for i := range t.slots {
-			if s := t.slots[i].Load(); s > tried && s < least {
-				least = s
+			if d := t.slots[i].Load() - tried - 1; d < far {
+				far, at = d, i
 			}
 		}
-		if least == math.MaxUint64 {
+		if far == math.MaxUint64-tried {
 			return nil, why
 		}
+		least := far + tried + 1
 		tried = least
 		number := uint32(least)
 		if int(number) >= len(p.places) || p.places[number] == 0 {
-			continue // of another set
+			t.slots[at].CompareAndSwap(least, 0) // of another set
+			continue
 		}
 		i := p.places[number] - 1
 		f := p.feds[i]
 		word := f.token.word.Load()
 		switch {
 		case word>>32 != least>>32:
-			t.clear(least) // used up, or there is a newer one
+			t.slots[at].CompareAndSwap(least, 0) // used up, or there is a newer one
 		case now != noTime && int64(age(tick(now), uint32(word)))<<tickBits > p.b.maxAge:
-			t.clear(least)
+			t.slots[at].CompareAndSwap(least, 0)
 			why = pickedOld
 		case len(q.Avoid) > 0 && q.Avoids(p.peers[i].ep):
 			why = pickedAvoided
@@ -169,7 +173,7 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 			f.charge(reports, p.turns[i])
 			f.used.Store(word)
 			f.usedAt.Store(now)
-			t.clear(least)
+			t.slots[at].CompareAndSwap(least, 0)
 			return &p.peers[i], pickedToken
 		}
 	}

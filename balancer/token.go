@@ -93,15 +93,6 @@ func (t *tokens) name(cost uint64, f *fed) {
 	f.slot.Store(uint32(n%maxTokens + maxTokens))
 }
 
-// clear empties the slot with the given word.
-func (t *tokens) clear(word uint64) {
-	for i := range t.slots {
-		if t.slots[i].Load() == word && t.slots[i].CompareAndSwap(word, 0) {
-			return
-		}
-	}
-}
-
 // back makes a token anew that was used for nothing, unless there is a newer
 // one.
 func (t *tokens) back(f *fed, turn int64) {
