@@ -49,7 +49,7 @@ import (
 //   - A report that says that its server is leaving makes no token.
 //
 // Without a token that may be used, endpoints are compared by
-// reports that are not too old and the calls made since, else two drawn by
+// reports that are not too old, else two drawn by
 // chance as PeakEWMA does, to which all of this falls back step by step as
 // reports get fewer: endpoints that do not report are compared by latency with
 // those that do, and get what they win. Picks counts the reasons, see
@@ -169,10 +169,8 @@ type fed struct {
 	noted atomic.Uint64
 	// share is the weight in parts of the mean, as bits of a float64.
 	share atomic.Uint64
-	// since counts the calls begun since the last report.
-	since atomic.Int32
 	heard atomic.Uint32
-	_     [cacheLine - 20]byte
+	_     [cacheLine - 16]byte
 }
 
 // What was heard of an endpoint.
@@ -270,7 +268,6 @@ func (b *loadFed) report(f *fed, ep *endpoint.Endpoint, at int64, latency time.D
 		return
 	}
 	f.hear(reporting)
-	f.since.Store(0)
 	own := ep.InFlight() // with the call that was answered, in the place of the one to come
 	share := math.Float64frombits(f.share.Load())
 	local := f.average(at, b.decay) * weigh(float64(max(1, own)), share)

@@ -38,7 +38,6 @@ func (p *loadPicker) Pick(q Query) *endpoint.Endpoint {
 	if !q.again {
 		p.b.picks.count(q.Draw, why)
 	}
-	p.feds[best.index].since.Add(1)
 	if now != noTime {
 		best.est.mark(now)
 	}
@@ -51,7 +50,6 @@ func (p *loadPicker) putBack(ep *endpoint.Endpoint, now time.Time) {
 	if f == nil || int(f.number) >= len(p.places) || p.places[f.number] == 0 {
 		return
 	}
-	f.since.Add(-1)
 	at := noTime
 	if !now.IsZero() {
 		at = int64(now.Sub(p.base))
@@ -203,12 +201,11 @@ func (p *loadPicker) lost(c *peer, now int64) bool {
 // silent is for how many usual costs an endpoint may answer nothing.
 const silent = 4
 
-// fallBack picks without a token: of few endpoints the best by what reports
-// and the calls since then say, of many, and of those whose weights differ, the
-// better of the two that were drawn.
+// fallBack picks without a token: of few endpoints the best by what the last
+// reports say, of many, and of those whose weights differ, the better of the two
+// that were drawn.
 func (p *loadPicker) fallBack(q *Query, r *random, first, second *peer, now int64) *peer {
-	var best, stalest *peer
-	var oldest int64
+	var best *peer
 	fresh := false
 	if len(p.peers) > maxTokens || p.lots.alias != nil {
 		a, moreA, freshA := p.expected(first, now)
@@ -227,18 +224,10 @@ func (p *loadPicker) fallBack(q *Query, r *random, first, second *peer, now int6
 			}
 			v, _, young := p.expected(c, now)
 			fresh = fresh || young
-			if !young && p.lost(c, now) {
-				if a := now - p.feds[c.index].at.Load(); a > oldest {
-					stalest, oldest = c, a
-				}
-			}
 			if v < least {
 				best, least = c, v
 			}
 		}
-	}
-	if stalest != nil {
-		return stalest
 	}
 	switch {
 	case best != nil && fresh:
@@ -249,8 +238,7 @@ func (p *loadPicker) fallBack(q *Query, r *random, first, second *peer, now int6
 	return first
 }
 
-// expected returns the cost of a call by the last report and the calls since
-// then, infinite if there is none, how much more it is if the weight counts for
+// expected returns the cost of a call by the last report, infinite if there is none, how much more it is if the weight counts for
 // the call itself too, as in cheaper, and whether the report is not too old.
 // What it says of requests in flight is forgotten within a tenth of MaxAge, for
 // others come and go.
@@ -270,7 +258,7 @@ func (p *loadPicker) expected(c *peer, now int64) (cost, more float64, fresh boo
 	mean := max(0, math.Float64frombits(u.inFlight.Load())-1)
 	s := math.Float64frombits(u.service.Load())
 	r := endpoint.LoadReport{
-		InFlight: mean + (max(0, load.InFlight)-mean+float64(f.since.Load()))*exp(-fading*x),
+		InFlight: mean + (max(0, load.InFlight)-mean)*exp(-fading*x),
 		Limit:    load.Limit, ServiceTime: time.Duration(s + (float64(load.ServiceTime)-s)*exp(-x)),
 	}
 	own := c.ep.InFlight()
