@@ -90,11 +90,11 @@ func TestProofBackgroundFailures(t *testing.T) {
 // not where callers always have better tokens.
 func TestProofExploration(t *testing.T) {
 	const slow = 7
-	f := fleet{servers: 30, callers: 10, load: .1, even: true, sharing: true, seeds: either(6, 2), measure: 16 * time.Second}
+	f := fleet{servers: 30, callers: 5, load: .2, even: true, sharing: true, seeds: either(6, 2), measure: 16 * time.Second}
 	got := f.run(t, []rival{loadFed, incurious}, func(s *sim.Scenario) {
 		s.Timeout = 10 * time.Second
 		s.Changes = []sim.Change{
-			at(3*second, func(f *sim.Fleet) { f.SetSpeed(slow, .05) }),
+			at(3*second, func(f *sim.Fleet) { f.SetSpeed(slow, .1) }),
 			at(5*second, func(f *sim.Fleet) { f.SetSpeed(slow, 1) }),
 		}
 	})
