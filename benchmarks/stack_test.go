@@ -50,7 +50,7 @@ type stack struct {
 	wrap func(testing.TB, fleet) http.RoundTripper
 	// What the stack does; TestStacks holds it to each of these, and to the
 	// absence of the others.
-	balances, retries, repeatsPost, timeLimit, breaks, ejects, limits, traces bool
+	balances, retries, repeatsPost, timeLimit, breaks, avoids, limits, traces bool
 }
 
 func stacks() []stack {
@@ -62,12 +62,12 @@ func stacks() []stack {
 		{
 			name:     "tulle",
 			wrap:     func(tb testing.TB, f fleet) http.RoundTripper { return mesh(tb, f, tulle.Policies{}) },
-			balances: true,
+			balances: true, avoids: true,
 		},
 		{
 			name:     "tulle+recommended",
 			wrap:     func(tb testing.TB, f fleet) http.RoundTripper { return mesh(tb, f, tulle.Recommended()) },
-			balances: true, retries: true, ejects: true,
+			balances: true, retries: true, avoids: true,
 		},
 		{
 			name: "tulle+recommended+timeout",
@@ -76,12 +76,12 @@ func stacks() []stack {
 				p.Timeout = timeLimit
 				return mesh(tb, f, p)
 			},
-			balances: true, retries: true, timeLimit: true, ejects: true,
+			balances: true, retries: true, timeLimit: true, avoids: true,
 		},
 		{
 			name:     "tulle+everything",
 			wrap:     func(tb testing.TB, f fleet) http.RoundTripper { return mesh(tb, f, everything()) },
-			balances: true, retries: true, timeLimit: true, breaks: true, ejects: true, limits: true,
+			balances: true, retries: true, timeLimit: true, breaks: true, avoids: true, limits: true,
 		},
 		{
 			name: "tulle+everything+otel",
@@ -90,7 +90,7 @@ func stacks() []stack {
 					tulle.WithTracerProvider(nooptrace.NewTracerProvider()),
 					tulle.WithMeterProvider(noopmetric.NewMeterProvider()))
 			},
-			balances: true, retries: true, timeLimit: true, breaks: true, ejects: true, limits: true, traces: true,
+			balances: true, retries: true, timeLimit: true, breaks: true, avoids: true, limits: true, traces: true,
 		},
 		{
 			name: "failsafehttp+retry",

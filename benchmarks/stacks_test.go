@@ -72,7 +72,7 @@ func TestStacks(t *testing.T) {
 			t.Run("post", func(t *testing.T) { testPost(t, s) })
 			t.Run("time limit", func(t *testing.T) { testTimeLimit(t, s) })
 			t.Run("breaker", func(t *testing.T) { testBreaker(t, s) })
-			t.Run("ejection", func(t *testing.T) { testEjection(t, s) })
+			t.Run("avoidance", func(t *testing.T) { testAvoidance(t, s) })
 			t.Run("limit", func(t *testing.T) { testLimit(t, s) })
 			t.Run("trace", func(t *testing.T) { testTrace(t, s) })
 			t.Run("loopback", func(t *testing.T) { testLoopback(t, s) })
@@ -145,12 +145,13 @@ func testBreaker(t *testing.T, s stack) {
 	})
 }
 
-// testEjection uploads to three servers of which one fails from now on: whoever
-// leaves such an endpoint out stops calling it after a few failures. There are
+// testAvoidance uploads to three servers of which one fails from now on: whoever
+// leaves such an endpoint out, or keeps away from it, stops calling it after a few
+// failures. There are
 // as many successes before, so that no breaker opens.
-func testEjection(t *testing.T, s stack) {
+func testAvoidance(t *testing.T, s stack) {
 	if !s.balances {
-		require.False(t, s.ejects, "there is nothing to choose from")
+		require.False(t, s.avoids, "there is nothing to choose from")
 		return
 	}
 	const calls, few = 75, 8
@@ -173,7 +174,7 @@ func testEjection(t *testing.T, s stack) {
 			require.NoError(t, err)
 			time.Sleep(10 * time.Millisecond)
 		}
-		require.Equal(t, s.ejects, failed <= few, "%d requests to the server that fails", failed)
+		require.Equal(t, s.avoids, failed <= few, "%d requests to the server that fails", failed)
 	})
 }
 
