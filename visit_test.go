@@ -13,7 +13,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -457,7 +456,7 @@ func TestInboundPanicOverTheNetwork(t *testing.T) {
 			inBubble(t, func(w *world) {
 				m := inbound(w, tulle.Inbound{})
 				var served atomic.Int64
-				logged := &synced{}
+				logged := &syncBuffer{}
 				w.net.Serve(w.T, "10.0.0.1:80", m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 					served.Add(1)
 					switch r.URL.Path {
@@ -522,24 +521,6 @@ func TestInboundPanicOverTheNetwork(t *testing.T) {
 
 //go:noinline
 func explode() { panic("ouch") }
-
-// synced is a buffer that any goroutine may write to.
-type synced struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *synced) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *synced) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 // Files that a handler has had of a form are gone with the request.
 func TestInboundFormFilesAreRemoved(t *testing.T) {
