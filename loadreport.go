@@ -48,11 +48,19 @@ func (a *attempt) reported(now time.Time) bool {
 // reportedAtEnd looks for one in the trailers. They have come if the body was
 // read to its end; who closes it before may do so while they come.
 func (a *attempt) reportedAtEnd() bool {
-	return a.hook.Whole() && a.reportInTrailer(time.Now())
+	if !a.hook.Whole() || !a.trailerReports() {
+		return false // as nearly always, without a look at the clock
+	}
+	return a.reportInTrailer(time.Now())
+}
+
+func (a *attempt) trailerReports() bool {
+	_, ok := a.resp.Trailer[endpoint.LoadReportHeader]
+	return ok
 }
 
 func (a *attempt) reportInTrailer(now time.Time) bool {
-	if _, ok := a.resp.Trailer[endpoint.LoadReportHeader]; !ok {
+	if !a.trailerReports() {
 		return false
 	}
 	reported := a.report(a.resp.Trailer, now)
