@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -195,6 +196,7 @@ func (b *loadFed) Update(eps []*endpoint.Endpoint) Picker {
 			b.unused = append(b.unused, f.number)
 		}
 	}
+	slices.Sort(b.unused) // maps have no order, and numbers decide between equals
 	var total float64
 	for i := range ms {
 		total += float64(ms[i].weight)

@@ -41,11 +41,12 @@ func tells(r *endpoint.LoadReport) bool {
 }
 
 // cost returns what a call costs at a server that reports r, in ns for each of
-// n requests in flight: what it takes where all of them share the server, and
-// where those beyond the limit wait. A server with few in flight is better than one with more in
-// either case; a limit that is far away, such as one that adapts, says nothing
-// about how many requests the server can bear. own is how many requests of
-// this caller the server has at least. n holds the one to come.
+// n requests in flight, the one to come among them: what it takes where all of
+// them share the server, and where those beyond the limit wait. A server with
+// few in flight is better than one with more in either case; a limit that is far
+// away, such as one that adapts, says nothing about how many requests the
+// server can bear. own is how many requests of this caller the server has at
+// least.
 func (u *usual) cost(r *endpoint.LoadReport, own int64, latency time.Duration) (each, n float64) {
 	usual := math.Float64frombits(u.service.Load())
 	s := float64(r.ServiceTime)

@@ -21,9 +21,9 @@ const trailer = http.TrailerPrefix + endpoint.LoadReportHeader
 // header a second ago or longer, it sets a trailer with the figures of now and
 // whatever the handler has added to m since. It is called when the handler of r
 // has returned with a status, with the header h that the server takes trailers
-// from, and the t and m of
-// WriteReport; a nil m is none, and has no trailer. What the handler itself has set there,
-// such as the report of a server behind this one, is taken out.
+// from, and the t and m of WriteReport; a nil m is none, and has no trailer.
+// What the handler itself has set there, such as the report of a server behind
+// this one, is taken out.
 //
 // There is a trailer where one can be: over HTTP/2, and over HTTP/1.1 where no
 // Content-Length was set; not to HEAD and CONNECT, nor with 204 and 304. The
