@@ -1,16 +1,13 @@
 package tulle_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
-	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -521,37 +518,6 @@ func TestInboundPanicOverTheNetwork(t *testing.T) {
 
 //go:noinline
 func explode() { panic("ouch") }
-
-// Files that a handler has had of a form are gone with the request.
-func TestInboundFormFilesAreRemoved(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	part, err := form.CreateFormFile("file", "name")
-	require.NoError(t, err)
-	_, err = part.Write(bytes.Repeat([]byte("x"), 1<<20))
-	require.NoError(t, err)
-	require.NoError(t, form.Close())
-	files := func() int {
-		entries, err := os.ReadDir(os.Getenv("TMPDIR"))
-		require.NoError(t, err)
-		return len(entries)
-	}
-	h := inbound(t, tulle.Inbound{}).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		assert.NoError(t, r.ParseMultipartForm(1))
-		assert.Equal(t, 1, files())
-	}))
-	visit(h, "POST /", body.String(), with("Content-Type", form.FormDataContentType()))
-	assert.Zero(t, files())
-
-	// Those of who has read the form before the mesh are theirs.
-	r := httptest.NewRequest(http.MethodPost, "/", &body)
-	r.Header.Set("Content-Type", form.FormDataContentType())
-	require.NoError(t, r.ParseMultipartForm(1))
-	h.ServeHTTP(httptest.NewRecorder(), r)
-	assert.Equal(t, 1, files())
-	require.NoError(t, r.MultipartForm.RemoveAll())
-}
 
 // A process that is leaving says so on every response, whoever made it, but
 // does not close a connection that is becoming another.

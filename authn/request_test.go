@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"maps"
-	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -308,48 +305,4 @@ func TestErrorIsAnError(t *testing.T) {
 		assert.NotEmpty(t, e.Text())
 	}
 	assert.Equal(t, "malformed", authn.Kind(99).String())
-}
-
-// net/http removes the files of a form from the request it knows, which is not
-// the one that the handler has; also when that panics. A form that was read
-// before is left to those who read it.
-func TestFormFilesAreRemoved(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	v := verifier(t, static(named(edKey(), "k")))
-	for name, row := range map[string]struct {
-		parse, panics, stays bool
-	}{"returns": {}, "panics": {panics: true}, "read before": {parse: true, stays: true}} {
-		t.Run(name, func(t *testing.T) {
-			var body bytes.Buffer
-			form := multipart.NewWriter(&body)
-			part, err := form.CreateFormFile("f", "f.txt")
-			require.NoError(t, err)
-			_, err = part.Write(make([]byte, 1<<20))
-			require.NoError(t, err)
-			require.NoError(t, form.Close())
-			r := request("Authorization", "Bearer "+ed("k"), "Content-Type", form.FormDataContentType())
-			r.Method, r.Body = http.MethodPost, io.NopCloser(&body)
-			if row.parse {
-				require.NoError(t, r.ParseMultipartForm(1))
-				defer r.MultipartForm.RemoveAll()
-			}
-			var file *os.File
-			func() {
-				defer func() { assert.Equal(t, row.panics, recover() != nil) }()
-				v.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-					require.NoError(t, r.ParseMultipartForm(1))
-					f, err := r.MultipartForm.File["f"][0].Open()
-					require.NoError(t, err)
-					file, _ = f.(*os.File)
-					if row.panics {
-						panic("the handler")
-					}
-				})).ServeHTTP(httptest.NewRecorder(), r)
-			}()
-			require.NotNil(t, file, "the form is too small for a file")
-			defer file.Close()
-			_, err = os.Stat(file.Name())
-			assert.Equal(t, !row.stays, errors.Is(err, os.ErrNotExist))
-		})
-	}
 }

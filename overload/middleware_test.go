@@ -1,13 +1,10 @@
 package overload_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,51 +160,5 @@ func TestObservedOutcome(t *testing.T) {
 		assert.EqualValues(t, 1, s.WouldRefuse, name)
 		assert.Equal(t, row.succeeded, s.WouldRefuseSucceeded, name)
 		assert.Zero(t, s.Refused, name)
-	}
-}
-
-// net/http removes the files of a form from the request it knows, which is not
-// the one that the handler has; also when that panics. A form that was read
-// before is left to those who read it.
-func TestFormFilesAreRemoved(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	files := func() int {
-		entries, err := os.ReadDir(os.Getenv("TMPDIR"))
-		require.NoError(t, err)
-		return len(entries)
-	}
-	for name, row := range map[string]struct {
-		parse, panics bool
-		left          int
-	}{"returns": {}, "panics": {panics: true}, "read before": {parse: true, left: 1}} {
-		t.Run(name, func(t *testing.T) {
-			var body bytes.Buffer
-			form := multipart.NewWriter(&body)
-			part, err := form.CreateFormFile("f", "f.txt")
-			require.NoError(t, err)
-			_, err = part.Write(make([]byte, 1<<20))
-			require.NoError(t, err)
-			require.NoError(t, form.Close())
-			r := httptest.NewRequest(http.MethodPost, "/", &body)
-			r.Header.Set("Content-Type", form.FormDataContentType())
-			if row.parse {
-				require.NoError(t, r.ParseMultipartForm(1))
-			}
-			handler := newGuard(t, overload.Policy{}).Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				assert.NoError(t, r.ParseMultipartForm(1))
-				assert.Equal(t, 1, files())
-				if row.panics {
-					panic("the handler")
-				}
-			}))
-			func() {
-				defer func() { assert.Equal(t, row.panics, recover() != nil) }()
-				handler.ServeHTTP(httptest.NewRecorder(), r)
-			}()
-			assert.Equal(t, row.left, files())
-			if row.parse {
-				require.NoError(t, r.MultipartForm.RemoveAll())
-			}
-		})
 	}
 }

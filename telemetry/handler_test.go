@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
-	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
@@ -97,49 +95,5 @@ func TestServerMiddlewareConforms(t *testing.T) {
 		"nothing": {},
 	} {
 		t.Run(name, func(t *testing.T) { tulletest.TestHandler(t, server(t, o).Middleware(identity.Trust{})) })
-	}
-}
-
-// The handler has a copy of the request, whose forms net/http does not know. A
-// form that was read before is left to those who read it.
-func TestServerMiddlewareRemovesFilesOfForms(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	files := func() int {
-		entries, err := os.ReadDir(os.Getenv("TMPDIR"))
-		require.NoError(t, err)
-		return len(entries)
-	}
-	for name, row := range map[string]struct {
-		parse, panics bool
-		left          int
-	}{"returns": {}, "panics": {panics: true}, "read before": {parse: true, left: 1}} {
-		body := &bytes.Buffer{}
-		form := multipart.NewWriter(body)
-		part, err := form.CreateFormFile("f", "f.txt")
-		require.NoError(t, err)
-		_, err = part.Write(make([]byte, 1<<20))
-		require.NoError(t, err)
-		require.NoError(t, form.Close())
-		r := incoming("POST", "/")
-		r.Body = io.NopCloser(body)
-		r.Header.Set("Content-Type", form.FormDataContentType())
-		if row.parse {
-			require.NoError(t, r.ParseMultipartForm(1))
-		}
-		h := server(t, telemetry.Options{Tracers: &oteltest.Traces{}}).Middleware(identity.Trust{})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			require.NoError(t, r.ParseMultipartForm(1))
-			assert.Equal(t, 1, files(), name)
-			if row.panics {
-				panic("the handler")
-			}
-		}))
-		func() {
-			defer func() { assert.Equal(t, row.panics, recover() != nil, name) }()
-			h.ServeHTTP(httptest.NewRecorder(), r)
-		}()
-		assert.Equal(t, row.left, files(), name)
-		if row.parse {
-			require.NoError(t, r.MultipartForm.RemoveAll())
-		}
 	}
 }

@@ -21,6 +21,8 @@ var brokenHandlerRows = map[string][]string{
 		"responses arrive the same",
 		"writer has the interfaces of the inner one",
 	},
+	"forgets the files of forms":  {"files of a form are removed"},
+	"removes the files of others": {"files of a form are removed"},
 	"hides all but Unwrap": {
 		"flushed event arrives at once",
 		"foreign writer can still flush",
@@ -80,6 +82,7 @@ var brokenHandlerRows = map[string][]string{
 		"bare writer is not made to claim more",
 		"deadlines reach the connection",
 		"failing flush is an error",
+		"files of a form are removed",
 		"first final status counts",
 		"flushed event arrives at once",
 		"forbidden writes are errors",
@@ -130,6 +133,7 @@ var brokenHandlerRows = map[string][]string{
 		"body is not read ahead",
 		"body is received while it is produced",
 		"deadlines reach the connection",
+		"files of a form are removed",
 		"form is the handler's to read",
 		"full duplex reaches the connection",
 		"refused expectation keeps the body",
@@ -191,6 +195,7 @@ var brokenHandlerRows = map[string][]string{
 	"makes a new request": {
 		"TLS state and context arrive",
 		"context and addresses arrive",
+		"files of a form are removed",
 		"pattern and path values arrive",
 	},
 	"rewrites the remote address": {

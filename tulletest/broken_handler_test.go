@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/tulle-mesh/tulle/internal/form"
 )
 
 // around makes a wrap of a function that calls next.
@@ -31,7 +33,9 @@ func around(serve func(next http.Handler, rw http.ResponseWriter, r *http.Reques
 // withRequest makes a wrap that spoils a copy of the request.
 func withRequest(change func(rw http.ResponseWriter, r *http.Request) *http.Request) func(http.Handler) http.Handler {
 	return around(func(next http.Handler, rw http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(rw, change(rw, r.WithContext(r.Context())))
+		through := change(rw, r.WithContext(r.Context()))
+		defer form.RemoveFiles(r, through)
+		next.ServeHTTP(rw, through)
 	})
 }
 
@@ -273,6 +277,18 @@ var brokenHandlers = []struct {
 		n, _ := r.Body.Read(b)
 		r.Body = readCloser{io.MultiReader(bytes.NewReader(b[:n]), r.Body), r.Body.Close}
 		return r
+	})},
+	{"forgets the files of forms", around(func(next http.Handler, rw http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(rw, r.WithContext(r.Context()))
+	})},
+	{"removes the files of others", around(func(next http.Handler, rw http.ResponseWriter, r *http.Request) {
+		through := r.WithContext(r.Context())
+		defer func() {
+			if through.MultipartForm != nil {
+				_ = through.MultipartForm.RemoveAll()
+			}
+		}()
+		next.ServeHTTP(rw, through)
 	})},
 	{"parses the form", withRequest(func(_ http.ResponseWriter, r *http.Request) *http.Request {
 		r.ParseForm()

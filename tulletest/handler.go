@@ -28,7 +28,7 @@ func TestHandler(t *testing.T, wrap func(http.Handler) http.Handler, known ...Di
 }
 
 func handlerRows() []row[*handlerWorld] {
-	return concat(writerRows(), handledRequestRows(), handlerResponseRows(), handlerBytesRows())
+	return concat(writerRows(), handledRequestRows(), formRows(), handlerResponseRows(), handlerBytesRows())
 }
 
 // runHandler runs the rows of one protocol or, with anyProtocol, those that

@@ -307,6 +307,9 @@ func handledReuse(t testing.TB, w *handlerWorld) {
 		}
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
+		if i == 0 {
+			w.pooled()
+		}
 	}
 	if n := w.opened(); n != 1 {
 		t.Errorf("100 calls, one after the other, opened %d connections", n)

@@ -130,6 +130,7 @@ func bodilessStatuses(t testing.TB, w *clientWorld) {
 			t.Errorf("got %s with header %v and body %q, want %d", resp.Status, resp.Header, got, status)
 		}
 		resp.Body.Close()
+		w.pooled()
 	}
 	if n := w.opened(); n != 1 {
 		t.Errorf("%d connections were opened, want 1", n)
