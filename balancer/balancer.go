@@ -37,6 +37,20 @@ type Picker interface {
 	Pick(Query) *endpoint.Endpoint
 }
 
+// Wary is a Picker that knows how far what it expects of an endpoint may be
+// wrong before a call had better go elsewhere. Room is called by many
+// goroutines at once, under the rules of Pick.
+type Wary interface {
+	Picker
+	// Room returns how many requests ep, which was just picked, may have in
+	// flight, with the one to come, if the call is not to be worse off there
+	// than elsewhere; 0 if there is nothing better to be had, or nothing known.
+	// A server that works for this mesh and finds more sends the call back
+	// unworked, with a load report, so that it is made anew at another
+	// endpoint, once. now is the Query's.
+	Room(ep *endpoint.Endpoint, now time.Time) int
+}
+
 // Observer is a Balancer that learns from results. Observe is called once
 // when the headers of an attempt came or can no longer come, and a second
 // time, with Result.Late, where the end of the body changed the judgement. It

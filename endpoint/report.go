@@ -40,6 +40,9 @@ type LoadReport struct {
 	// Leaving says that the server is about to stop and wants no more calls.
 	// It travels as named_metrics.leaving=1.
 	Leaving bool `json:"leaving,omitzero"`
+	// SentBack says that the server has not worked on the request, because it
+	// is busier than the caller expected. It travels as named_metrics.back=1.
+	SentBack bool `json:"sentBack,omitzero"`
 	// Named holds every other figure of the maps of ORCA, at most 32. Its
 	// order is that of the wire.
 	Named []Metric `json:"named,omitzero"`
@@ -82,6 +85,7 @@ var members = [...]struct {
 	{"named_metrics.lim", maxFigure},
 	{"named_metrics.ms", float64(maxServiceTime / time.Millisecond)},
 	{"named_metrics.leaving", 1},
+	{"named_metrics.back", 1},
 }
 
 // member returns the index in members, -1 if the name has no field.
@@ -102,14 +106,17 @@ func memberFrom(from int, name string) int {
 
 // figures returns the figures of the members.
 func (r *LoadReport) figures() [len(members)]float64 {
-	leaving := 0.0
-	if r.Leaving {
-		leaving = 1
-	}
 	return [...]float64{
 		r.CPU, r.Memory, r.Application, r.RPS, r.EPS, r.InFlight, r.Limit,
-		float64(r.ServiceTime) / float64(time.Millisecond), leaving,
+		float64(r.ServiceTime) / float64(time.Millisecond), figure(r.Leaving), figure(r.SentBack),
 	}
+}
+
+func figure(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (r *LoadReport) set(i int, v float64) {
@@ -120,8 +127,10 @@ func (r *LoadReport) set(i int, v float64) {
 	case i == len(fields):
 		// Rounded, for few fractions of a millisecond are exact in binary.
 		r.ServiceTime = time.Duration(v*float64(time.Millisecond) + 0.5)
-	default:
+	case i == len(fields)+1:
 		r.Leaving = v > 0
+	default:
+		r.SentBack = v > 0
 	}
 }
 
@@ -146,7 +155,7 @@ func limits(name string) (low, high float64, kept bool) {
 // numbers; those of Named are written in full. What ParseLoadReport would
 // refuse is left out, so that it reads every text written here.
 //
-// Without Memory, Leaving and Named, and with figures below 100,000, the text
+// Without Memory, Leaving, SentBack and Named, and with figures below 100,000, the text
 // has at most 160 bytes. It does not allocate if b has room for it.
 func (r LoadReport) AppendText(b []byte) []byte {
 	start := len(b)

@@ -50,6 +50,7 @@ func TestParseLoadReport(t *testing.T) {
 		{"TEXT cpu_utilization=-0", endpoint.LoadReport{}},
 		{"TEXT eps=1,named_metrics.leaving=1", endpoint.LoadReport{EPS: 1, Leaving: true}},
 		{"TEXT named_metrics.leaving=0", endpoint.LoadReport{}},
+		{"TEXT eps=1,named_metrics.back=1", endpoint.LoadReport{EPS: 1, SentBack: true}},
 		{"TEXT named_metrics.ms=0.1", endpoint.LoadReport{ServiceTime: 100 * time.Microsecond}},
 		{"TEXT named_metrics.ms=1.001", endpoint.LoadReport{ServiceTime: 1001 * time.Microsecond}},
 		{"TEXT named_metrics.ms=86400000", endpoint.LoadReport{ServiceTime: 24 * time.Hour}},
@@ -151,6 +152,7 @@ func TestLoadReportAppendText(t *testing.T) {
 		{endpoint.LoadReport{CPU: 1.0 / 3, RPS: 12345.678, EPS: 99.996}, "TEXT cpu_utilization=0.333,rps_fractional=12346,eps=100"},
 		{endpoint.LoadReport{RPS: 9.9996, EPS: 1234.5678}, "TEXT rps_fractional=10,eps=1235"},
 		{endpoint.LoadReport{EPS: 1, Leaving: true}, "TEXT eps=1,named_metrics.leaving=1"},
+		{endpoint.LoadReport{InFlight: 9, SentBack: true}, "TEXT named_metrics.rif=9,named_metrics.back=1"},
 		{endpoint.LoadReport{RPS: 100, EPS: 1000, Limit: 10}, "TEXT rps_fractional=100,eps=1000,named_metrics.lim=10"},
 		// Nothing, and what rounds to it.
 		{endpoint.LoadReport{CPU: 0.0004, ServiceTime: 499 * time.Nanosecond}, ""},

@@ -30,6 +30,11 @@ type Result struct {
 	// Reported is true when the response carried a load report, in its header
 	// or, of a Late result, in its trailers. The endpoint holds it by now.
 	Reported bool
+	// SentBack is true when the endpoint has not worked on the request, because
+	// it was busier than the caller had expected, and was told so. Such a
+	// result is Neutral and has a load report; Latency says nothing about the
+	// time that requests take there.
+	SentBack bool
 	// Late marks the second result of an attempt. Was is then the class of the
 	// first, which those who counted that have to take back.
 	Late bool

@@ -40,6 +40,9 @@ const (
 	RateLimited
 	// Overloaded: the server sheds load.
 	Overloaded
+	// SentBack: the server is busier than the caller expected, and has not
+	// worked on the request.
+	SentBack
 	// FaultInjected: a configured fault.
 	FaultInjected
 	// Redirected: a configured redirect.
@@ -76,21 +79,24 @@ type reasonRow struct {
 }
 
 var reasons = [numReasons]reasonRow{
-	NoReason:        {"none", http.StatusOK, "", "the mesh did not interfere"},
-	UnknownHost:     {"unknown_host", http.StatusBadGateway, "destination_not_found", "no service has this host"},
-	NoRoute:         {"no_route", http.StatusNotFound, "destination_not_found", "no route leads to a service"},
-	NoEndpoint:      {"no_endpoint", http.StatusServiceUnavailable, "destination_unavailable", "no endpoint is available"},
-	ConnectFailed:   {"connect_failed", http.StatusBadGateway, "connection_refused", "no connection to the endpoint"},
-	ConnectTimeout:  {"connect_timeout", http.StatusGatewayTimeout, "connection_timeout", "no connection to the endpoint in time"},
-	ConnectionLost:  {"connection_lost", http.StatusBadGateway, "connection_terminated", "the connection ended before a response"},
-	AttemptTimeout:  {"attempt_timeout", http.StatusGatewayTimeout, "http_response_timeout", "the attempt had no response in time"},
-	CallTimeout:     {"call_timeout", http.StatusGatewayTimeout, "http_response_timeout", "the call took longer than it may"},
-	CallerDeadline:  {"caller_deadline", http.StatusGatewayTimeout, "http_response_timeout", "the caller's deadline passed"},
-	Cancelled:       {"cancelled", 499, "http_request_error", "the caller went away"},
-	BreakerOpen:     {"breaker_open", http.StatusServiceUnavailable, "destination_unavailable", "the circuit breaker is open"},
-	LimitReached:    {"limit_reached", http.StatusServiceUnavailable, "connection_limit_reached", "too many calls at once"},
-	RateLimited:     {"rate_limited", http.StatusTooManyRequests, "http_request_denied", "too many requests"},
-	Overloaded:      {"overloaded", http.StatusServiceUnavailable, "destination_unavailable", "the server is overloaded"},
+	NoReason:       {"none", http.StatusOK, "", "the mesh did not interfere"},
+	UnknownHost:    {"unknown_host", http.StatusBadGateway, "destination_not_found", "no service has this host"},
+	NoRoute:        {"no_route", http.StatusNotFound, "destination_not_found", "no route leads to a service"},
+	NoEndpoint:     {"no_endpoint", http.StatusServiceUnavailable, "destination_unavailable", "no endpoint is available"},
+	ConnectFailed:  {"connect_failed", http.StatusBadGateway, "connection_refused", "no connection to the endpoint"},
+	ConnectTimeout: {"connect_timeout", http.StatusGatewayTimeout, "connection_timeout", "no connection to the endpoint in time"},
+	ConnectionLost: {"connection_lost", http.StatusBadGateway, "connection_terminated", "the connection ended before a response"},
+	AttemptTimeout: {"attempt_timeout", http.StatusGatewayTimeout, "http_response_timeout", "the attempt had no response in time"},
+	CallTimeout:    {"call_timeout", http.StatusGatewayTimeout, "http_response_timeout", "the call took longer than it may"},
+	CallerDeadline: {"caller_deadline", http.StatusGatewayTimeout, "http_response_timeout", "the caller's deadline passed"},
+	Cancelled:      {"cancelled", 499, "http_request_error", "the caller went away"},
+	BreakerOpen:    {"breaker_open", http.StatusServiceUnavailable, "destination_unavailable", "the circuit breaker is open"},
+	LimitReached:   {"limit_reached", http.StatusServiceUnavailable, "connection_limit_reached", "too many calls at once"},
+	RateLimited:    {"rate_limited", http.StatusTooManyRequests, "http_request_denied", "too many requests"},
+	Overloaded:     {"overloaded", http.StatusServiceUnavailable, "destination_unavailable", "the server is overloaded"},
+	// "A client that receives a 421 (Misdirected Request) response MAY retry the
+	// request, whether or not the request method is idempotent" - RFC 9110, 15.5.20
+	SentBack:        {"sent_back", http.StatusMisdirectedRequest, "http_request_denied", "the server is busier than the caller expected"},
 	FaultInjected:   {"fault_injected", http.StatusServiceUnavailable, "proxy_internal_response", "an injected fault"},
 	Redirected:      {"redirected", http.StatusFound, "proxy_internal_response", "a configured redirect"},
 	DirectResponse:  {"direct_response", http.StatusOK, "proxy_internal_response", "a configured response"},
