@@ -272,7 +272,7 @@ func (a *attempt) header(ctx context.Context) {
 	c := a.call
 	hint := ""
 	if !c.dest.external {
-		hint = hintOf(ctx, a.n, c.mirrored, a.start)
+		hint = hintOf(ctx, a.n, 0, c.mirrored, a.start)
 	}
 	edit := !c.route.filters.Request.IsZero()
 	propagate := c.mesh.recorder.Propagates() && c.dest.propagate

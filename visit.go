@@ -15,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/identity"
 	"github.com/tulle-mesh/tulle/internal/form"
+	"github.com/tulle-mesh/tulle/internal/hint"
 	"github.com/tulle-mesh/tulle/internal/respwriter"
 	"github.com/tulle-mesh/tulle/internal/token"
 	"github.com/tulle-mesh/tulle/outcome"
@@ -395,10 +396,11 @@ func (m *measured) Read(p []byte) (int, error) {
 // deadline gives the request the time that its caller still waits, or that
 // the handler may take. Expired work is not begun.
 func (v *visit) deadline(r *http.Request) error {
-	left, told, ok := hintedDeadline(r.Header[hintField])
+	hints, ok := hint.Read(r.Header[hintField])
 	if !ok {
 		v.mesh.badHints.Add(1)
 	}
+	left, told := hints.Left, hints.Told
 	if told && left <= 0 {
 		return &Error{Reason: outcome.CallerDeadline}
 	}

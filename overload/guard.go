@@ -2,6 +2,7 @@ package overload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -29,6 +30,7 @@ type Guard struct {
 	leaving  atomic.Bool
 
 	waited, refused, expired, wouldRefuse, wouldRefuseSucceeded atomic.Uint64
+	sentBack, wouldSendBack                                     atomic.Uint64
 
 	// waiting is the length of the queue whenever mu is free.
 	waiting atomic.Int64
@@ -44,11 +46,20 @@ type Options struct {
 	// goroutine at a time, and must not block. Nil measures the process
 	// against its quota; it knows nothing on Windows.
 	CPU func() float64
+	// Processors is how many requests can be worked on at once without any of
+	// them being slower for the others, which is what SendBack goes by. 0 is
+	// how many processors the process may use: its quota, or GOMAXPROCS if
+	// that is less.
+	Processors int
 }
 
-// New returns a Guard, or every fault of the policy.
+// New returns a Guard, or every fault of the policy and the options.
 func New(p Policy, o Options) (*Guard, error) {
-	if err := p.Validate(); err != nil {
+	err := p.Validate()
+	if o.Processors < 0 {
+		err = errors.Join(err, fmt.Errorf("options.processors: %d is negative", o.Processors))
+	}
+	if err != nil {
 		return nil, err
 	}
 	g := &Guard{policy: p.Effective()}
@@ -60,7 +71,7 @@ func New(p Policy, o Options) (*Guard, error) {
 		g.exempt = append(g.exempt, exemption{compiled, m.Path != match.Path{}})
 	}
 	g.places.init(g.policy)
-	g.meter.init(o.CPU)
+	g.meter.init(o)
 	return g, nil
 }
 
@@ -95,6 +106,8 @@ type Ticket struct {
 	// held says that there is a place to give back, excess that only Observe
 	// let the request in, untimed that its time is no service time.
 	held, excess, untimed bool
+	// sentBack says that there is none, because the request goes back.
+	sentBack bool
 }
 
 // Enter takes a place for a request, waiting for one as the policy allows. The

@@ -22,6 +22,7 @@ const (
 type figures struct {
 	cpu, rps, eps float64
 	service       time.Duration
+	processors    int64 // at least 1
 }
 
 // meter finds figures at the requests it is told of, without a goroutine: who
@@ -36,9 +37,12 @@ type meter struct {
 
 	// mu is only ever tried, so that nobody waits for who takes the figures, and
 	// cpu may call the guard.
-	mu   sync.Mutex
-	cpu  func() float64
-	last struct {
+	mu  sync.Mutex
+	cpu func() float64
+	// processors is asked unless it is said how many there are.
+	processors processors
+	said       bool
+	last       struct {
 		at                 time.Duration
 		requests, errors   uint64
 		services, serving  int64
@@ -46,14 +50,21 @@ type meter struct {
 	}
 }
 
-func (m *meter) init(cpu func() float64) {
-	if cpu == nil {
-		cpu = processCPU()
+func (m *meter) init(o Options) {
+	m.epoch, m.cpu, m.said = time.Now(), o.CPU, o.Processors > 0
+	if m.cpu == nil {
+		m.cpu = processCPU(&m.processors)
 	}
-	m.epoch, m.cpu = time.Now(), cpu
 	m.due.Store(int64(beat))
-	m.found.Store(&figures{})
+	f := &figures{processors: int64(o.Processors)}
+	if !m.said {
+		f.processors = m.whole(m.epoch)
+	}
+	m.found.Store(f)
 }
+
+// whole returns how many requests have a processor each.
+func (m *meter) whole(now time.Time) int64 { return max(1, int64(m.processors.count(now))) }
 
 // answered counts a request that has had its answer.
 func (m *meter) answered(ok bool) {
@@ -112,6 +123,9 @@ func (m *meter) take(at time.Duration) {
 			l.processor, weight = true, 1
 		}
 		f.cpu = mix(f.cpu, cpu, weight)
+	}
+	if !m.said {
+		f.processors = m.whole(m.epoch.Add(at))
 	}
 	l.at, l.requests, l.errors, l.services, l.serving = at, requests, errors, services, serving
 	m.found.Store(&f)

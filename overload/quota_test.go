@@ -60,10 +60,10 @@ func TestQuota(t *testing.T) {
 func TestProcessCPU(t *testing.T) {
 	before, ok := cpuTime()
 	if !ok {
-		assert.True(t, math.IsNaN(processCPU()()))
+		assert.True(t, math.IsNaN(processCPU(new(processors))()))
 		return
 	}
-	part := processCPU()
+	part := processCPU(new(processors))
 	for now := before; now < before+20*time.Millisecond; now, _ = cpuTime() {
 	}
 	got := part()

@@ -10,18 +10,18 @@ import (
 // Report returns what the server says of its load now. Its InFlight are the
 // requests that are in and those that wait for a place, which is what the next
 // one finds before it, without the one with ticket t, if that has a place; nil
-// is none. Under Observe nobody waits, and all are in.
+// is none. Under Observe nobody waits, and all are in. SentBack is what
+// Guard.SendBack has said of t.
 func (g *Guard) Report(t *Ticket) endpoint.LoadReport {
 	f := g.meter.found.Load()
-	// In this order who gets a place meanwhile is counted twice, not missed.
-	n := g.waiting.Load() + g.inFlight.Load()
+	n := g.present()
 	if t != nil && t.guard == g {
 		n--
 	}
 	return endpoint.LoadReport{
 		CPU: f.cpu, RPS: f.rps, EPS: f.eps, ServiceTime: f.service,
 		InFlight: float64(max(0, n)), Limit: float64(g.places.limit.Load()),
-		Leaving: g.leaving.Load(),
+		Leaving: g.leaving.Load(), SentBack: t != nil && t.sentBack,
 	}
 }
 

@@ -20,6 +20,11 @@ type Stats struct {
 	Expired              uint64 `json:"expired"`
 	WouldRefuse          uint64 `json:"wouldRefuse,omitempty"`
 	WouldRefuseSucceeded uint64 `json:"wouldRefuseSucceeded,omitempty"`
+	// SentBack counts the requests that went back to their callers unworked,
+	// and WouldSendBack those that under Observe would have. Neither are among
+	// those above, nor in the figures below.
+	SentBack      uint64 `json:"sentBack,omitempty"`
+	WouldSendBack uint64 `json:"wouldSendBack,omitempty"`
 	// ServiceTime is how long a request takes, without waiting; CPU the part
 	// of the processors in use; RPS and EPS how many requests are answered and
 	// how many of them in error, each second, refusals among them. They are
@@ -40,6 +45,7 @@ func (g *Guard) Stats() Stats {
 		InFlight: int(g.inFlight.Load()), Waiting: int(g.waiting.Load()), Limit: int(g.places.limit.Load()), Peak: int(g.peak.Load()),
 		Waited: g.waited.Load(), Refused: g.refused.Load(), Expired: g.expired.Load(),
 		WouldRefuse: g.wouldRefuse.Load(), WouldRefuseSucceeded: g.wouldRefuseSucceeded.Load(),
+		SentBack: g.sentBack.Load(), WouldSendBack: g.wouldSendBack.Load(),
 		ServiceTime: f.service, CPU: f.cpu, RPS: f.rps, EPS: f.eps, Leaving: g.leaving.Load(),
 	}
 }

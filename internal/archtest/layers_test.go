@@ -33,6 +33,7 @@ var floors = map[string]floor{
 	"internal/body":       inner,
 	"internal/fetch":      inner,
 	"internal/form":       inner,
+	"internal/hint":       inner,
 	"internal/histogram":  inner,
 	"internal/memnet":     inner,
 	"internal/respwriter": inner,
