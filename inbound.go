@@ -20,7 +20,8 @@ import (
 // deadline that a caller tells, and lets everything else be as it is.
 //
 // Stages come in one order, cheap ones first: what was not asked for is
-// stripped; then come the cap on requests at once, limits by address, the
+// stripped; then come the cap on requests at once, the word of the caller that
+// another server had better do it if this one is busy, limits by address, the
 // size, the deadline, authentication, limits by principal, authorization, and
 // the guard against overload. The first that refuses answers.
 type Inbound struct {
@@ -37,7 +38,11 @@ type Inbound struct {
 	// Overload is for that.
 	InFlight *breaker.Limit
 	// Overload guards the handler, and tells callers on each response how
-	// busy it is.
+	// busy it is. A caller that balances on that may say with a request how
+	// much it expects to find here; if there is more, the request goes back to
+	// it with 421, before it is charged for or looked at, see
+	// overload.Guard.SendBack. What a caller says in the field Tulle-Call can
+	// only take from it, so it is heeded from all, unless Strip has the field.
 	Overload *overload.Policy
 	// Guard applies to all requests.
 	Guard Guard

@@ -94,6 +94,7 @@ func (m *Mesh) collectInbound(g *guards, emit func(telemetry.Point)) {
 		of(telemetry.OverloadLimit, mode, float64(s.Limit))
 		of(telemetry.OverloadActive, mode, float64(s.InFlight))
 		of(telemetry.OverloadWaiting, mode, float64(s.Waiting))
+		of(telemetry.OverloadSentBack, mode, float64(s.SentBack+s.WouldSendBack))
 	}
 	g.workers.collect(emit)
 	m.collectKeySets(time.Now(), emit)

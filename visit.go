@@ -280,6 +280,10 @@ func (v *visit) pass(w http.ResponseWriter, r *http.Request) (served bool, err e
 		// Handlers may take the field out of the request.
 		v.origin, v.preflight = r.Header["Origin"], isPreflight(r)
 	}
+	hints := v.hints(r)
+	if v.goesBack(r, hints.Room) {
+		return false, &Error{Reason: outcome.SentBack}
+	}
 	if err := v.limit(0, v.guard.before, r); err != nil {
 		return false, err
 	}
@@ -290,7 +294,7 @@ func (v *visit) pass(w http.ResponseWriter, r *http.Request) (served bool, err e
 	if err := v.body(r); err != nil {
 		return false, err
 	}
-	if err := v.deadline(r); err != nil {
+	if err := v.deadline(r, hints); err != nil {
 		return false, err
 	}
 	if err := v.authenticate(r); err != nil {
@@ -393,13 +397,30 @@ func (m *measured) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// deadline gives the request the time that its caller still waits, or that
-// the handler may take. Expired work is not begun.
-func (v *visit) deadline(r *http.Request) error {
-	hints, ok := hint.Read(r.Header[hintField])
+// hints returns what the caller tells. It is told by whoever likes: all that
+// anybody gets by it is less. Strip takes it from those who are to have no say.
+func (v *visit) hints(r *http.Request) hint.Hints {
+	hints, ok := hint.Of(r)
 	if !ok {
 		v.mesh.badHints.Add(1)
 	}
+	return hints
+}
+
+// goesBack reports whether the guard against overload sends the request back
+// unworked. It comes before all that is charged for a request or done for it,
+// as that is to happen where the request is worked on. For a stranger it is no
+// way around a limit: he is turned away for less than a limit costs us, within
+// the cap on requests at once, with a report that every answer has.
+func (v *visit) goesBack(r *http.Request, room int) bool {
+	g := v.guards.overload
+	// The browser that asks whether a script may has no other server to ask.
+	return g != nil && room > 0 && !v.preflight && !g.Exempt(r) && g.SendBack(&v.ticket, room)
+}
+
+// deadline gives the request the time that its caller still waits, or that
+// the handler may take. Expired work is not begun.
+func (v *visit) deadline(r *http.Request, hints hint.Hints) error {
 	left, told := hints.Left, hints.Told
 	if told && left <= 0 {
 		return &Error{Reason: outcome.CallerDeadline}

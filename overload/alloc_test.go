@@ -24,12 +24,13 @@ func (w *writer) WriteHeader(int)                   {}
 func (w *writer) Flush()                            {}
 
 // wrapped returns one request through the middleware.
-func wrapped(t testing.TB, p overload.Policy) func() {
+func wrapped(t testing.TB, p overload.Policy, hints ...string) func() {
 	g, err := overload.New(p, overload.Options{})
 	require.NoError(t, err)
 	h := g.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }))
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "/", http.NoBody)
 	require.NoError(t, err)
+	r.Header["Tulle-Call"] = hints
 	// The map of a server has room when the report comes.
 	w := &writer{http.Header{endpoint.LoadReportHeader: nil}}
 	return func() { h.ServeHTTP(w, r) }
@@ -69,6 +70,29 @@ func TestAllocations(t *testing.T) {
 		}
 		ticket.Leave(true)
 	}), "Enter and Leave")
+
+	// A word of room costs nothing either way.
+	told := make(map[bool]float64)
+	for _, tells := range []bool{false, true} {
+		do := wrapped(t, overload.Policy{MaxInFlight: 10})
+		if tells {
+			do = wrapped(t, overload.Policy{MaxInFlight: 10}, "d=850, r=3")
+		}
+		told[tells] = testing.AllocsPerRun(2000, do)
+	}
+	assert.InDelta(t, told[false], told[true], .01)
+	busy, err := overload.New(overload.Policy{MaxInFlight: 1}, overload.Options{CPU: func() float64 { return -1 }})
+	require.NoError(t, err)
+	_, err = busy.Enter(ctx)
+	require.NoError(t, err)
+	var ticket overload.Ticket
+	for room, want := range map[int]bool{1: true, 2: false} {
+		assert.Zero(t, testing.AllocsPerRun(1000, func() {
+			if busy.SendBack(&ticket, room) != want {
+				t.Error(room)
+			}
+		}))
+	}
 }
 
 func BenchmarkEnter(b *testing.B) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/internal/form"
+	"github.com/tulle-mesh/tulle/internal/hint"
 	"github.com/tulle-mesh/tulle/internal/respwriter"
 	"github.com/tulle-mesh/tulle/outcome"
 )
@@ -17,7 +18,8 @@ import (
 // Middleware wraps a handler: requests wait for a place or are refused with
 // 503, Retry-After and a problem (RFC 9457), and every response carries a load
 // report. A response below 500 counts as served. A request whose deadline has
-// passed is answered with 504.
+// passed is answered with 504, and one that its caller had rather have worked
+// on elsewhere with 421, see SendBack.
 func (g *Guard) Middleware(next http.Handler) http.Handler {
 	return &handler{g, next}
 }
@@ -70,6 +72,12 @@ func (x *exchange) BeforeHeader(h http.Header, _ int) {
 func (x *exchange) serve(next http.Handler, below http.ResponseWriter, r *http.Request) {
 	w := x.writer.Wrap(below, x)
 	if !x.guard.Exempt(&x.request) {
+		// A field that cannot be read says nothing.
+		hints, _ := hint.Of(r)
+		if x.guard.SendBack(&x.ticket, hints.Room) {
+			answer(w, &x.request, outcome.SentBack)
+			return
+		}
 		var err error
 		if x.ticket, err = x.guard.Enter(x.Context); err != nil {
 			refuse(w, &x.request, err)
@@ -97,17 +105,21 @@ type problem struct {
 	Detail string `json:"detail"`
 }
 
-// refuse answers in the place of the handler. How busy the server is stands in
-// the load report, for those who are to know.
+// refuse answers a request that has got no place.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	reason := outcome.Cancelled
-	h := w.Header()
 	if e, ok := errors.AsType[*Error](err); ok {
 		reason = outcome.Overloaded
-		h.Set("Retry-After", strconv.FormatInt(int64(max(time.Second, e.RetryAfter)/time.Second), 10))
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(max(time.Second, e.RetryAfter)/time.Second), 10))
 	} else if errors.Is(err, context.DeadlineExceeded) || errors.Is(r.Context().Err(), context.DeadlineExceeded) {
 		reason = outcome.CallerDeadline
 	}
+	answer(w, r, reason)
+}
+
+// answer answers in the place of the handler. How busy the server is stands in
+// the load report, for those who are to know.
+func answer(w http.ResponseWriter, r *http.Request, reason outcome.Reason) {
 	status := reason.Status()
 	title := http.StatusText(status)
 	if title == "" {
@@ -118,6 +130,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.WriteHeader(status)
 		return
 	}
+	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	h.Set("Cache-Control", "no-store")

@@ -2,6 +2,10 @@ package overload_test
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/match"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/overload"
 )
@@ -24,21 +29,23 @@ func TestSendBack(t *testing.T) {
 		present    int
 		room       int
 		want       bool
+		leaving    bool
 	}{
-		"one more than there is room for":     {fixed(2), 2, 2, 2, true},
-		"just room":                           {fixed(2), 2, 2, 3, false},
-		"no word of room":                     {fixed(2), 2, 9, 0, false},
-		"less than none":                      {fixed(2), 2, 9, -1, false},
-		"nobody is there":                     {fixed(2), 2, 0, 1, false},
-		"a place and a processor is free":     {fixed(2), 2, 1, 1, false},
-		"no place is free":                    {fixed(2), 8, 2, 1, true},
-		"no processor is free":                {fixed(8), 2, 2, 1, true},
-		"more wait than there is room for":    {fixed(2), 2, 5, 5, true},
-		"as many wait as there is room for":   {fixed(2), 2, 5, 6, false},
-		"the limit adapts":                    {overload.Policy{Adaptive: overload.Adaptive{Initial: 20}}, 2, 3, 3, true},
-		"the limit adapts, enough processors": {overload.Policy{Adaptive: overload.Adaptive{Initial: 20}}, 4, 3, 3, false},
-		"the limit adapts and is low":         {overload.Policy{Adaptive: overload.Adaptive{Initial: 2}}, 4, 2, 2, true},
-		"without a report nobody understands": {overload.Policy{MaxInFlight: 2, NoReport: true}, 2, 2, 1, false},
+		"one more than there is room for":     {fixed(2), 2, 2, 2, true, false},
+		"just room":                           {fixed(2), 2, 2, 3, false, false},
+		"no word of room":                     {fixed(2), 2, 9, 0, false, false},
+		"less than none":                      {fixed(2), 2, 9, -1, false, false},
+		"nobody is there":                     {fixed(2), 2, 0, 1, false, false},
+		"a place and a processor is free":     {fixed(2), 2, 1, 1, false, false},
+		"no place is free":                    {fixed(2), 8, 2, 1, true, false},
+		"no processor is free":                {fixed(8), 2, 2, 1, true, false},
+		"more wait than there is room for":    {fixed(2), 2, 5, 5, true, false},
+		"as many wait as there is room for":   {fixed(2), 2, 5, 6, false, false},
+		"the limit adapts":                    {overload.Policy{Adaptive: overload.Adaptive{Initial: 20}}, 2, 3, 3, true, false},
+		"the limit adapts, enough processors": {overload.Policy{Adaptive: overload.Adaptive{Initial: 20}}, 4, 3, 3, false, false},
+		"the limit adapts and is low":         {overload.Policy{Adaptive: overload.Adaptive{Initial: 2}}, 4, 2, 2, true, false},
+		"also while it leaves":                {fixed(2), 2, 2, 2, true, true},
+		"without a report nobody understands": {overload.Policy{MaxInFlight: 2, NoReport: true}, 2, 2, 1, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -57,6 +64,7 @@ func TestSendBack(t *testing.T) {
 					}()
 				}
 				synctest.Wait()
+				g.SetLeaving(row.leaving)
 				before := g.Stats()
 				require.Equal(t, row.present, before.InFlight+before.Waiting)
 
@@ -70,6 +78,7 @@ func TestSendBack(t *testing.T) {
 				assert.Equal(t, want, g.Stats(), "it is counted, and counts for nothing else")
 				assert.Equal(t, row.want, g.Report(&ticket).SentBack)
 				assert.EqualValues(t, row.present, g.Report(&ticket).InFlight, "all but itself")
+				assert.Equal(t, row.leaving, g.Report(&ticket).Leaving)
 				assert.False(t, g.Report(nil).SentBack)
 				ticket.Untimed()
 				ticket.Leave(false)
@@ -130,4 +139,56 @@ func TestSentBackIsInNoFigure(t *testing.T) {
 func TestProcessorsAreNotNegative(t *testing.T) {
 	_, err := overload.New(overload.Policy{Waiting: -1, MaxWait: time.Second}, overload.Options{Processors: -1})
 	assert.EqualError(t, err, "maxWait: needs waiting\noptions.processors: -1 is negative")
+}
+
+// The middleware goes by the field of the request.
+func TestMiddlewareSendsBack(t *testing.T) {
+	g, _ := full(t, overload.Policy{Exempt: []match.Request{{Path: match.Path{Exact: "/healthz"}}}})
+	handler := g.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for name, row := range map[string]struct {
+		method, path, told string
+		header             http.Header
+		want               int
+	}{
+		"there is more":           {"GET", "/", "r=1", nil, 421},
+		"beside a deadline":       {"POST", "/", "d=10, r=1", nil, 421},
+		"to HEAD":                 {"HEAD", "/", "r=1", nil, 421},
+		"just room":               {"GET", "/", "r=2", nil, 503},
+		"no word of it":           {"GET", "/", "d=10", nil, 503},
+		"a word nobody can read":  {"GET", "/", "r=1,", nil, 503},
+		"who needs no place":      {"GET", "/healthz", "r=1", nil, 200},
+		"who wants a connection":  {"GET", "/", "r=1", http.Header{"Upgrade": {"x"}, "Connection": {"upgrade"}}, 503},
+		"who wants another place": {"CONNECT", "/", "r=1", nil, 503},
+	} {
+		r := httptest.NewRequest(row.method, "/", http.NoBody)
+		r.URL.Path = row.path
+		maps.Copy(r.Header, row.header)
+		r.Header.Set("Tulle-Call", row.told)
+		rec := httptest.NewRecorder()
+		before := g.Stats()
+		handler.ServeHTTP(rec, r)
+		assert.Equal(t, row.want, rec.Code, name)
+		report, err := endpoint.ParseLoadReport(rec.Header().Get(endpoint.LoadReportHeader))
+		require.NoError(t, err)
+		assert.Equal(t, row.want == 421, report.SentBack, name)
+		assert.EqualValues(t, 1, report.InFlight, name)
+		after := g.Stats()
+		assert.Equal(t, row.want == 421, after.SentBack > before.SentBack, name)
+		assert.Equal(t, row.want == 503, after.Refused > before.Refused, name)
+		if row.want != 421 {
+			continue
+		}
+		assert.Empty(t, rec.Header().Get("Retry-After"), "it is to be made anew at once")
+		assert.Equal(t, "application/problem+json", rec.Header().Get("Content-Type"))
+		assert.Equal(t, "no-store", rec.Header().Get("Cache-Control"))
+		if row.method == "HEAD" {
+			assert.Empty(t, rec.Body.String())
+			continue
+		}
+		var problem map[string]any
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &problem))
+		assert.Equal(t, map[string]any{
+			"type": "about:blank", "title": "Misdirected Request", "status": 421.0, "detail": "the server is busier than the caller expected",
+		}, problem)
+	}
 }

@@ -84,6 +84,7 @@
 //	tulle.overload.limit           gauge          {request}  tulle.mode
 //	tulle.overload.active          updowncounter  {request}  tulle.mode
 //	tulle.overload.waiting         updowncounter  {request}  tulle.mode
+//	tulle.overload.sent_back       counter        {request}  tulle.mode
 //
 // Names in attributes come from the configuration and from patterns of the
 // program, statuses and error types are bounded: nothing that a request or a server makes up becomes a series.

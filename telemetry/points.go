@@ -73,7 +73,7 @@ const (
 	// InboundStripped: requests from which fields were taken that their peers
 	// may not send.
 	InboundStripped
-	// InboundBadHints: requests whose deadline could not be read.
+	// InboundBadHints: requests whose Tulle-Call field could not be read.
 	InboundBadHints
 	// InboundLeaving: 1 once the process was told to stop, else 0.
 	InboundLeaving
@@ -90,6 +90,9 @@ const (
 	OverloadActive
 	// OverloadWaiting: requests that wait to be let in; Kind is the mode.
 	OverloadWaiting
+	// OverloadSentBack: requests that went back to their callers unworked, or
+	// under Observe would have; Kind is the mode.
+	OverloadSentBack
 	numMetrics
 )
 
@@ -153,13 +156,14 @@ var metricRows = [numMetrics]metricRow{
 	InboundRateLimited:     {"tulle.inbound.rate_limited", "{request}", counter, "tulle.policy", "Requests that a policy of a rate limit refused."},
 	InboundUnauthenticated: {"tulle.inbound.unauthenticated", "{request}", counter, "tulle.fault", "Requests without a good token, by what was wrong with it."},
 	InboundStripped:        {"tulle.inbound.stripped", "{request}", counter, "", "Requests from which fields were taken that their peers may not send."},
-	InboundBadHints:        {"tulle.inbound.bad_hints", "{request}", counter, "", "Requests whose deadline could not be read."},
+	InboundBadHints:        {"tulle.inbound.bad_hints", "{request}", counter, "", "Requests whose Tulle-Call field could not be read."},
 	InboundLeaving:         {"tulle.inbound.leaving", "{state}", gauge, "", "1 once the process was told to stop, else 0."},
 	KeySetAge:              {"tulle.keyset.age", "s", gauge, "tulle.keyset", "For how long a key set has not been fetched."},
 	KeySetUsable:           {"tulle.keyset.usable", "{state}", gauge, "tulle.keyset", "1 while tokens can be verified with a key set, else 0."},
 	OverloadLimit:          {"tulle.overload.limit", "{request}", gauge, "tulle.mode", "Requests that may be in at once."},
 	OverloadActive:         {"tulle.overload.active", "{request}", sum, "tulle.mode", "Requests that the guard against overload has let in."},
 	OverloadWaiting:        {"tulle.overload.waiting", "{request}", sum, "tulle.mode", "Requests that wait to be let in."},
+	OverloadSentBack:       {"tulle.overload.sent_back", "{request}", counter, "tulle.mode", "Requests that went back unworked, because the server was busier than their callers expected."},
 }
 
 // observe has the meter ask collect for points, if it is not nil, and the

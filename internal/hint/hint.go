@@ -2,6 +2,7 @@
 package hint
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +13,8 @@ import (
 // how many milliseconds the caller will still wait, a is the number of the
 // attempt, m says that it is a copy, and r how many requests the service may
 // have in flight, this one among them, if it is to work on it and not to send
-// it back.
+// it back. It is for that service alone: whoever passes a request on leaves it
+// out, as nobody else makes anew what comes back.
 const Field = "Tulle-Call"
 
 const (
@@ -31,6 +33,17 @@ type Hints struct {
 	// Room is the member r, up to MostRoom, and 0 if there is none. As the
 	// request is among those it counts, what is below 1 is none.
 	Room int
+}
+
+// Of returns what a request says, without a Room where the caller could not
+// make it anew elsewhere: CONNECT, and what is to become a connection of
+// another protocol. See Read.
+func Of(r *http.Request) (h Hints, ok bool) {
+	h, ok = Read(r.Header[Field])
+	if r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0 {
+		h.Room = 0
+	}
+	return h, ok
 }
 
 // Read reads the values of the field. ok is false if it cannot be read; it then

@@ -1,6 +1,7 @@
 package hint_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -96,4 +97,24 @@ func TestRoom(t *testing.T) {
 	h, ok := hint.Read([]string{"d=1, r=("})
 	assert.Equal(t, hint.Hints{}, h)
 	assert.False(t, ok)
+}
+
+// What cannot be made anew elsewhere is never to come back.
+func TestOf(t *testing.T) {
+	for name, row := range map[string]struct {
+		method string
+		header http.Header
+		want   hint.Hints
+		ok     bool
+	}{
+		"nothing":    {"GET", nil, hint.Hints{}, true},
+		"all":        {"POST", http.Header{hint.Field: {"d=5, r=2"}}, hint.Hints{Left: 5 * time.Millisecond, Told: true, Room: 2}, true},
+		"a tunnel":   {"CONNECT", http.Header{hint.Field: {"d=5, r=2"}}, hint.Hints{Left: 5 * time.Millisecond, Told: true}, true},
+		"an upgrade": {"GET", http.Header{hint.Field: {"r=2"}, "Upgrade": {"websocket"}, "Connection": {"upgrade"}}, hint.Hints{}, true},
+		"garbage":    {"GET", http.Header{hint.Field: {"r=2,"}}, hint.Hints{}, false},
+	} {
+		h, ok := hint.Of(&http.Request{Method: row.method, Header: row.header})
+		assert.Equal(t, row.want, h, name)
+		assert.Equal(t, row.ok, ok, name)
+	}
 }
