@@ -62,7 +62,13 @@ func (p *loadPicker) putBack(ep *endpoint.Endpoint, now time.Time) {
 
 func (p *loadPicker) choose(q *Query, now int64) (*peer, reason) {
 	r := random{q.Draw}
-	first, second := p.pair(&r, q.Avoid)
+	var first, second *peer
+	if len(q.Avoid) == 0 && len(p.peers) > 1 {
+		i, j := p.lots.two(&r)
+		first, second = &p.peers[i], &p.peers[j]
+	} else {
+		first, second = p.pair(&r, q.Avoid)
+	}
 	switch {
 	case first == nil:
 		// So few are not to be avoided, or none, that drawing missed them.
@@ -130,22 +136,14 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 	why := pickedDry
 	tried := uint64(0) // all slots up to it
 	for range maxTries {
-		// How far beyond what was tried; what is not wraps around to more than
-		// any that is.
-		far, at := math.MaxUint64-tried, 0
-		for i := range t.slots {
-			if d := t.slots[i].Load() - tried - 1; d < far {
-				far, at = d, i
-			}
-		}
-		if far == math.MaxUint64-tried {
+		least := t.least(tried)
+		if least == 0 {
 			return nil, why
 		}
-		least := far + tried + 1
 		tried = least
 		number := uint32(least)
 		if int(number) >= len(p.places) || p.places[number] == 0 {
-			t.slots[at].CompareAndSwap(least, 0) // of another set
+			t.drop(least, 0) // of another set
 			continue
 		}
 		i := p.places[number] - 1
@@ -153,9 +151,9 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 		word := f.token.word.Load()
 		switch {
 		case word>>32 != least>>32:
-			t.slots[at].CompareAndSwap(least, 0) // used up, or there is a newer one
+			t.drop(least, f.slot.Load()) // used up, or there is a newer one
 		case now != noTime && int64(age(tick(now), uint32(word)))<<tickBits > p.b.maxAge:
-			t.slots[at].CompareAndSwap(least, 0)
+			t.drop(least, f.slot.Load())
 			why = pickedOld
 		case len(q.Avoid) > 0 && q.Avoids(p.peers[i].ep):
 			why = pickedAvoided
@@ -171,7 +169,7 @@ func (p *loadPicker) take(q *Query, now int64) (*peer, reason) {
 			f.charge(reports, p.turns[i])
 			f.used.Store(word)
 			f.usedAt.Store(now)
-			t.slots[at].CompareAndSwap(least, 0)
+			t.drop(least, f.slot.Load())
 			return &p.peers[i], pickedToken
 		}
 	}

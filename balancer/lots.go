@@ -67,6 +67,17 @@ func (l *lots) draw(r *random) uint32 {
 	return uint32(i)
 }
 
+// two returns two different members, the same that another would.
+func (l *lots) two(r *random) (i, j uint32) {
+	i, j = l.draw(r), l.draw(r)
+	if i == j {
+		if j = uint32(r.below(l.n - 1)); j >= i {
+			j++
+		}
+	}
+	return i, j
+}
+
 // another returns a member that is not among those drawn before, which are
 // sorted, and adds it to them. Who was drawn already is replaced by any of
 // the others, each as likely: with equal weights every draw is then uniform

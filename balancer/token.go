@@ -93,6 +93,33 @@ func (t *tokens) name(cost uint64, f *fed) {
 	f.slot.Store(uint32(n%maxTokens + maxTokens))
 }
 
+// least returns the least slot of those beyond one, 0 if there is none.
+func (t *tokens) least(beyond uint64) uint64 {
+	// By how much they are; what is not wraps around to more than any that is.
+	// Four at a time wait less for one another.
+	none := math.MaxUint64 - beyond
+	a, b, c, d := none, none, none, none
+	for i := 0; i < maxTokens; i += 4 {
+		a = min(a, t.slots[i].Load()-beyond-1)
+		b = min(b, t.slots[i+1].Load()-beyond-1)
+		c = min(c, t.slots[i+2].Load()-beyond-1)
+		d = min(d, t.slots[i+3].Load()-beyond-1)
+	}
+	return min(min(a, b), min(c, d)) + beyond + 1
+}
+
+// drop empties the slot that holds s, which is hint if nothing has changed.
+func (t *tokens) drop(s uint64, hint uint32) {
+	if t.slots[hint%maxTokens].CompareAndSwap(s, 0) {
+		return
+	}
+	for i := range t.slots {
+		if t.slots[i].Load() == s && t.slots[i].CompareAndSwap(s, 0) {
+			return
+		}
+	}
+}
+
 // back makes a token anew that was used for nothing, unless there is a newer
 // one.
 func (t *tokens) back(f *fed, turn int64) {
