@@ -39,7 +39,7 @@ func known(r *http.Request) *http.Request {
 
 // BenchmarkTake measures decisions; reading the clock is the caller's.
 func BenchmarkTake(b *testing.B) {
-	const v4, v6 = "192.0.2.1:1234", "[2001:db8:85a3::8a2e:370:7334]:1234"
+	const v4, v6, whole = "192.0.2.1:1234", "[2001:db8:85a3::8a2e:370:7334]:1234", "[2001:db8:85a3:8d3:1319:8a2e:7370:7334]:51234"
 	source := ratelimit.Key{Source: true}
 	scarce := ratelimit.Policy{Name: "scarce", Requests: 1, Period: time.Hour, Key: source}
 	by := func(k ratelimit.Key) []ratelimit.Policy { return []ratelimit.Policy{{Requests: plenty, Key: k}} }
@@ -55,6 +55,7 @@ func BenchmarkTake(b *testing.B) {
 		{"Claim", by(ratelimit.Key{Claim: "tenant"}), v4},
 		{"Source", by(source), v4},
 		{"Source6", by(source), v6},
+		{"Source6Whole", by(source), whole},
 		{"Refused", []ratelimit.Policy{scarce}, v4},
 		{"Two", append(by(source), all), v4},
 		{"TwoOfOneKey", append(by(source), ratelimit.Policy{Name: "day", Requests: plenty, Period: time.Minute, Key: source}), v4},

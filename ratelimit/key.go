@@ -13,6 +13,7 @@ import (
 	"net/http"
 
 	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/internal/peeraddr"
 	"github.com/tulle-mesh/tulle/match"
 )
 
@@ -195,20 +196,17 @@ type network struct{ hi, lo uint64 }
 
 // source returns the network of r's peer.
 func (x *extractor) source(r *http.Request) (n network, ok bool) {
-	peer, ok := identity.PeerAddr(r.RemoteAddr)
+	peer, ok := peeraddr.Parse(r.RemoteAddr)
 	if !ok {
 		return n, false
 	}
 	if peer.Is4() {
-		b := peer.As4()
-		addr := binary.BigEndian.Uint32(b[:])
 		// Shifts by 32 and more leave nothing, or all.
-		return network{lo: 0xffff<<32 | uint64(addr&^(math.MaxUint32>>x.v4))}, true
+		return network{lo: peer.Lo &^ (math.MaxUint32 >> x.v4)}, true
 	}
-	b := peer.As16()
 	return network{
-		binary.BigEndian.Uint64(b[:8]) &^ (math.MaxUint64 >> x.v6),
-		binary.BigEndian.Uint64(b[8:]) &^ (math.MaxUint64 >> max(x.v6-64, 0)),
+		peer.Hi &^ (math.MaxUint64 >> x.v6),
+		peer.Lo &^ (math.MaxUint64 >> max(x.v6-64, 0)),
 	}, true
 }
 

@@ -25,7 +25,9 @@ var floors = map[string]floor{
 	"outcome":  vocabulary,
 	"identity": vocabulary,
 	"match":    vocabulary,
-	// A pure function, part of what a match.Key promises.
+	// A pure function, what identity.PeerAddr is made of.
+	"internal/peeraddr": vocabulary,
+	// Pure functions, part of what a match.Key promises.
 	"internal/token": vocabulary,
 	"internal/xxh64": vocabulary,
 
@@ -72,8 +74,12 @@ func floorOf(dir string) floor {
 	return floors[dir]
 }
 
-// within lists the only imports inside the vocabulary: a match can ask who the caller is, and hash.
-var within = map[string][]string{"match": {"identity", "internal/token", "internal/xxh64"}}
+// within lists the only imports inside the vocabulary: a match can ask who the caller is, and hash; an identity reads
+// the peer's address.
+var within = map[string][]string{
+	"identity": {"internal/peeraddr"},
+	"match":    {"identity", "internal/token", "internal/xxh64"},
+}
 
 // mayImport tells whether the package from may import the package to of this module.
 func mayImport(from, to string) bool {
