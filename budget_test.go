@@ -189,6 +189,10 @@ func TestInboundAllocationBudgets(t *testing.T) {
 		}, allocs: 2, bytes: 768},
 		{name: "wrap, guarded without report", inbound: tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 100, NoReport: true}}, allocs: 2, bytes: 768},
 		{name: "wrap, guarded with load report", inbound: tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 100}}, allocs: 2 + 1, bytes: 768 + 160},
+		{
+			name: "wrap, guarded, with a word of room", inbound: tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 100}},
+			header: http.Header{"Tulle-Call": {"r=3"}}, allocs: 2 + 1, bytes: 768 + 160,
+		},
 		{name: "wrap, everything but a deadline and a token", inbound: tulle.Inbound{
 			Rules: rules, InFlight: &breaker.Limit{}, Strip: []string{"X-User"}, Overload: &overload.Policy{MaxInFlight: 100},
 			Guard: tulle.Guard{RateLimit: &ratelimit.Config{Policies: []ratelimit.Policy{few}}, Authz: allow},
