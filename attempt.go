@@ -39,14 +39,18 @@ type attempt struct {
 	// that those who judge have had the result, undecided that they get it at
 	// the end of the body.
 	lent, judged, undecided bool
-	// leaving says that the response told that the endpoint is leaving.
-	leaving bool
-	n       int
-	start   time.Time // when the endpoint was picked
-	req     http.Request
-	upload  upload
-	hint    [1]string // the values of the header that the mesh writes
-	resp    *http.Response
+	// leaving says that the response told that the endpoint is leaving,
+	// sentBack that the endpoint has not worked on the request.
+	leaving, sentBack bool
+	// room is how many requests the endpoint may have in flight for this one,
+	// 0 for however many.
+	room   int32
+	n      int
+	start  time.Time // when the endpoint was picked
+	req    http.Request
+	upload upload
+	hint   [1]string // the values of the header that the mesh writes
+	resp   *http.Response
 	// out is the judgement at the headers, bodyErr what ended the body, class
 	// the judgement as it then stands.
 	out     outcome.Outcome
@@ -84,10 +88,27 @@ func (a *attempt) free() {
 	}
 }
 
-// Send implements retry.Try: it makes the attempt and accounts for it at the
-// headers. It comes after Prepare; what belongs to the end of the body is in
-// BodyEnd.
+// Send implements retry.Try: it makes the attempt, and once more if the request
+// comes back unworked. It comes after Prepare.
 func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outcome.Outcome, error) {
+	if a.room > 0 && !a.mayComeBack(b) {
+		a.room = 0
+	}
+	resp, o, err := a.send(ctx, b)
+	if !a.sentBack {
+		return resp, o, err
+	}
+	again, err := a.elsewhere(ctx, &b)
+	if err != nil {
+		return nil, o, err
+	}
+	return again.send(ctx, b)
+}
+
+// send makes the attempt and accounts for it at the headers. What belongs to
+// the end of the body is in BodyEnd, and where the request came back, in
+// elsewhere.
+func (a *attempt) send(ctx context.Context, b retry.Body) (*http.Response, outcome.Outcome, error) {
 	c := a.call
 	c.sent++
 	c.reached = a.target
@@ -110,12 +131,7 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 		if !judged {
 			a.span.Panicked()
 		}
-		a.span.End()
-		a.free()
-		a.target.end()
-		if a.resp != nil && a.resp.Body != nil {
-			_ = a.resp.Body.Close()
-		}
+		a.over()
 	}()
 	resp, err := a.carry(ctx)
 	a.resp = resp
@@ -136,8 +152,21 @@ func (a *attempt) Send(ctx context.Context, b retry.Body) (*http.Response, outco
 	}
 	a.judge(resp, nil)
 	judged, followed = true, true
+	if a.sentBack {
+		return nil, a.out, nil
+	}
 	a.hook.Follow(resp, a.req.Method, a)
 	return resp, a.out, nil
+}
+
+// over gives back what the attempt held, where no body is followed.
+func (a *attempt) over() {
+	a.span.End()
+	a.free()
+	a.target.end()
+	if a.resp != nil && a.resp.Body != nil {
+		_ = a.resp.Body.Close()
+	}
 }
 
 // carry takes the attempt's request to the endpoint, unless a fault for
@@ -272,7 +301,7 @@ func (a *attempt) header(ctx context.Context) {
 	c := a.call
 	hint := ""
 	if !c.dest.external {
-		hint = hintOf(ctx, a.n, 0, c.mirrored, a.start)
+		hint = hintOf(ctx, a.n, int(a.room), c.mirrored, a.start)
 	}
 	edit := !c.route.filters.Request.IsZero()
 	propagate := c.mesh.recorder.Propagates() && c.dest.propagate

@@ -110,6 +110,9 @@ func (s *ServiceState) write(p func(string, ...any), now time.Time) {
 	if text := describePicks(s.Picks); text != "" {
 		p("  picks: %s", text)
 	}
+	if s.SentBack > 0 {
+		p("  sent back by servers busier than expected: %d", s.SentBack)
+	}
 	for _, part := range s.Parts {
 		if len(s.Parts) > 1 || part.Panic {
 			p("  %s", describePart(part))

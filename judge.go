@@ -21,6 +21,10 @@ func (a *attempt) judge(resp *http.Response, err error) {
 	r.Outcome, a.class = a.out, a.out.Class
 	r.TraceID = c.mesh.recorder.TraceID(a.req.Context())
 	r.Reported = resp != nil && a.reported(now)
+	if a.sentBack {
+		a.comesBack(&r)
+		return
+	}
 	if !c.mirrored {
 		if a.out.Class != outcome.Neutral {
 			a.target.control.Count(a.out.Class.Failed())
@@ -38,9 +42,14 @@ func (a *attempt) judge(resp *http.Response, err error) {
 			a.feed(r)
 		}
 	}
-	a.watched(resp, &r, err)
-	if hook := c.mesh.options.hooks.AttemptDone; hook != nil {
-		hook(AttemptDone{Call: c, Attempt: a.n, Endpoint: a.target.Addr(), Result: r, Err: err})
+	a.tell(resp, &r, err)
+}
+
+// tell tells those who watch of the result.
+func (a *attempt) tell(resp *http.Response, r *outcome.Result, err error) {
+	a.watched(resp, r, err)
+	if hook := a.call.mesh.options.hooks.AttemptDone; hook != nil {
+		hook(AttemptDone{Call: a.call, Attempt: a.n, Endpoint: a.target.Addr(), Result: *r, Err: err})
 	}
 }
 

@@ -141,7 +141,7 @@ func (a *attempt) giveBack() {
 // one: there is a result to return.
 func (a *attempt) place(ctx context.Context) (breaker.Slot, error) {
 	l := a.call.dest.limiter
-	if a.n > 1 {
+	if a.prev != nil {
 		return l.TryAcquire()
 	}
 	gone := oldCancel(a.call.in)
@@ -204,12 +204,13 @@ func (a *attempt) pick(ctx context.Context) error {
 			a.target, a.feeds = t, t.feeds.Load()
 			if a.permitted(q.Now, picked == maxRepicks) {
 				a.start = q.Now
+				a.expect(g)
 				return nil
 			}
 			c.avoid(t.Endpoint)
 			q.Avoid = c.tried
 		}
-		if err := c.wait(ctx, a.n, g); err != nil {
+		if err := c.wait(ctx, a.prev == nil, g); err != nil {
 			return c.refuse(outcome.NoEndpoint, err)
 		}
 		q.Now = time.Now()
@@ -237,7 +238,7 @@ func (a *attempt) permitted(now time.Time, last bool) bool {
 // try makes the attempt the trial of an endpoint that is left out and due, if
 // there is one. Copies are no trials, and no call is one twice.
 func (a *attempt) try(g *generation, now time.Time) bool {
-	if len(g.trials) == 0 || a.n > 1 || a.call.mirrored {
+	if len(g.trials) == 0 || a.prev != nil || a.call.mirrored {
 		return false
 	}
 	for _, t := range g.next(now, a.call.repeatable()) {
@@ -265,9 +266,9 @@ const waitAgain = 10 * lookAgain
 var errNoWait = errors.New("waited as long as the service allows")
 
 // wait returns nil when there is another generation to pick from.
-func (c *Call) wait(ctx context.Context, n int, g *generation) error {
+func (c *Call) wait(ctx context.Context, first bool, g *generation) error {
 	limit := c.dest.maxWait
-	if n > 1 || limit < 0 || g.superseded == nil {
+	if !first || limit < 0 || g.superseded == nil {
 		return g.why()
 	}
 	var late, due <-chan time.Time

@@ -29,6 +29,8 @@ type service struct {
 	tell    func(breaker.Event)
 	stats   stats
 	retries retry.Counters
+	// sentBack counts attempts whose requests came back unworked.
+	sentBack atomic.Uint64
 	// leftOut counts how often endpoints were, by endpoint.Hold.
 	leftOut [8]atomic.Uint64
 	// latency is of attempts, to their headers.

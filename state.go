@@ -102,6 +102,10 @@ type ServiceState struct {
 	// to retry with, one for each different policy.
 	Retries retry.Stats   `json:"retries"`
 	Budgets []BudgetState `json:"budgets,omitempty"`
+	// SentBack counts requests that came back unworked, because the server was
+	// busier than the balancer had expected, and were sent elsewhere. They are
+	// not among Attempts of Retries.
+	SentBack uint64 `json:"sentBack,omitempty"`
 	// Breakers and Limits are those of the whole service, one for each
 	// different policy.
 	Breakers []BreakerState `json:"breakers,omitempty"`
@@ -267,7 +271,7 @@ func (s *service) state(c *Service, p *plan, now time.Time) ServiceState {
 		Spread:   c.Spread.Effective(),
 		Balancer: describe(c.balancer()), Classifier: describe(c.classifier()), Key: clonePtr(c.Key),
 		Policies: c.policies(&p.config).effective(),
-		Calls:    s.stats.snapshot(), Retries: s.retries.Stats(),
+		Calls:    s.stats.snapshot(), Retries: s.retries.Stats(), SentBack: s.sentBack.Load(),
 		P50: s.latency.Quantile(.5, now), P95: s.latency.Quantile(.95, now),
 	}
 	if c.TLS != nil {

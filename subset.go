@@ -29,6 +29,8 @@ type subset struct {
 type generation struct {
 	// picker is nil where there is nothing to pick.
 	picker balancer.Picker
+	// wary is the picker if it says how much it expects to find.
+	wary balancer.Wary
 	// observer is the balancer that made the picker, if it wants to learn.
 	observer balancer.Observer
 	// division says how calls are divided over priorities and zones, and
@@ -97,6 +99,7 @@ func (s *subset) rebuild(members []*target, ramp time.Duration, cause error, now
 	}
 	g.division = s.spreader.Update(part, now)
 	g.picker, g.observer = g.division.Picker(), g.division.Observer()
+	g.wary, _ = g.picker.(balancer.Wary)
 	if at, ok := g.earliest(now, nil); ok {
 		g.due.Store(at.UnixNano())
 	}
@@ -105,7 +108,7 @@ func (s *subset) rebuild(members []*target, ramp time.Duration, cause error, now
 
 func (g *generation) clone() *generation {
 	c := &generation{
-		picker: g.picker, observer: g.observer, division: g.division, trials: g.trials, targets: g.targets,
+		picker: g.picker, wary: g.wary, observer: g.observer, division: g.division, trials: g.trials, targets: g.targets,
 		known: g.known, held: g.held, cause: g.cause, superseded: g.superseded,
 	}
 	c.due.Store(g.due.Load())

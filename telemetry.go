@@ -107,7 +107,7 @@ func (c *Call) watched(d *CallDone) {
 // follows. It comes after the request has its URL and before its header,
 // which tells of the span.
 func (a *attempt) watch(ctx context.Context) context.Context {
-	ctx, a.span = a.call.scope.StartAttempt(ctx, a.call.span, &a.req, a.n, a.target.Addr())
+	ctx, a.span = a.call.scope.StartAttempt(ctx, a.call.span, &a.req, a.call.sent, a.target.Addr())
 	if a.span != (telemetry.Span{}) {
 		a.req = *a.req.WithContext(ctx)
 	}

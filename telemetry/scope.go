@@ -101,6 +101,10 @@ func (s *Scope) Attempted(sp Span, a Attempt) {
 		status = a.Response.StatusCode
 	}
 	fault := faultOf(status, a.Result.Class, a.Err)
+	if a.Result.SentBack {
+		fault = "" // as asked, and no error
+		sp.Event("tulle.sent_back")
+	}
 	if s.recorder.requests != nil && !a.Mirrored {
 		key := optionKey{method: methodOf(a.Request.Method), status: statusKey(status), fault: fault, port: s.port(a.Request)}
 		options := s.attempts.get(key)
