@@ -305,7 +305,9 @@ func (a *attempt) header(ctx context.Context) {
 	}
 	edit := !c.route.filters.Request.IsZero()
 	propagate := c.mesh.recorder.Propagates() && c.dest.propagate
-	if hint == "" && !edit && !propagate || c.in.Header == nil {
+	// What a handler passes on is what his caller told him of another call.
+	foreign := len(c.in.Header[hintField]) > 0
+	if hint == "" && !edit && !propagate && !foreign || c.in.Header == nil {
 		return
 	}
 	a.req.Header = ownHeader(c.in.Header)
@@ -315,6 +317,8 @@ func (a *attempt) header(ctx context.Context) {
 	if hint != "" {
 		a.hint[0] = hint
 		a.req.Header[hintField] = a.hint[:]
+	} else if foreign {
+		delete(a.req.Header, hintField)
 	}
 	if edit {
 		c.route.filters.Request.Apply(a.req.Header)

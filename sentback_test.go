@@ -352,6 +352,26 @@ func TestSentBackKeepsThePlace(t *testing.T) {
 	}
 }
 
+// What a handler was told goes no further: whoever is called next would answer
+// somebody who did not ask.
+func TestSentBackIsNotPassedOn(t *testing.T) {
+	for _, external := range []bool{false, true} {
+		inBubble(t, func(w *world) {
+			first, _ := w.two()
+			c := one("10.0.0.1:80")
+			c.Services[0].External = external
+			r, err := http.NewRequestWithContext(w.Context(), "GET", "http://reviews/", http.NoBody)
+			require.NoError(w, err)
+			r.Header.Set("Tulle-Call", "d=5, r=5")
+			a, err := read(w.mesh(c).Transport().RoundTrip(r))
+			require.NoError(w, err)
+			assert.Equal(w, "first", a.body)
+			assert.Equal(w, []string{""}, first.hints)
+			assert.Equal(w, "d=5, r=5", r.Header.Get("Tulle-Call"), "the caller's own is left alone")
+		})
+	}
+}
+
 // Of many calls at once, some of which are cut off, each is worked on once, and
 // nothing stays behind; where servers work on what they send back, twice.
 func TestSentBackIsWorkedOnOnce(t *testing.T) {
