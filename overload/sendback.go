@@ -33,7 +33,7 @@ func (g *Guard) SendBack(t *Ticket, room int) bool {
 		return false
 	}
 	n := g.present()
-	if n < int64(room) || n < max(1, min(g.places.limit.Load(), g.meter.found.Load().processors)) {
+	if n < int64(room) || n < min(g.places.limit.Load(), g.meter.found.Load().processors) {
 		return false
 	}
 	if g.policy.Mode == outcome.Observe {
