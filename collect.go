@@ -56,6 +56,9 @@ func (s *service) collect(emit emission, now time.Time) {
 		}
 	}
 	collectRetries(s.retries.Stats(), emit)
+	if n := s.sentBack.Load(); n > 0 {
+		emit(telemetry.SentBack, "", float64(n))
+	}
 
 	v := s.view.Load()
 	states, inFlight := map[string]int{"available": 0}, int64(0)

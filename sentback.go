@@ -21,7 +21,7 @@ const maxComesBack = 64 << 10
 // depends on.
 func (a *attempt) expect(g *generation) {
 	c := a.call
-	if g.wary == nil || a.prev != nil || c.mirrored || c.dest.external {
+	if g.wary == nil || a.prev != nil || c.mirrored {
 		return
 	}
 	if c.in.Method == http.MethodConnect || len(c.in.Header["Upgrade"]) > 0 {
@@ -44,7 +44,6 @@ func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBo
 // hooks. It says nothing about how the endpoint works.
 func (a *attempt) comesBack(r *outcome.Result) {
 	a.out = outcome.Outcome{Class: outcome.Neutral, Status: a.out.Status, Unsent: true}
-	a.class = outcome.Neutral
 	r.Outcome, r.SentBack = a.out, true
 	a.call.dest.service.sentBack.Add(1)
 	if a.observer != nil {
@@ -74,7 +73,6 @@ func (a *attempt) elsewhere(ctx context.Context, b *retry.Body) (again *attempt,
 		if !prepared {
 			// Code plugged into the mesh panicked.
 			closeBody(&http.Request{Body: b.Reader})
-			again.giveBack()
 			again.free()
 		}
 	}()

@@ -22,6 +22,7 @@ import (
 	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/breaker"
 	"github.com/tulle-mesh/tulle/endpoint"
+	"github.com/tulle-mesh/tulle/internal/oteltest"
 	"github.com/tulle-mesh/tulle/outcome"
 	"github.com/tulle-mesh/tulle/retry"
 )
@@ -79,6 +80,8 @@ type busy struct {
 	always bool
 	report []string
 	status int
+	// meanwhile is done before an answer is.
+	meanwhile func()
 
 	mu     sync.Mutex
 	hints  []string
@@ -90,6 +93,9 @@ func (b *busy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	b.hints = append(b.hints, hint)
 	b.mu.Unlock()
+	if b.meanwhile != nil {
+		b.meanwhile()
+	}
 	if b.always || strings.Contains(hint, "r=") {
 		w.Header()[endpoint.LoadReportHeader] = b.report
 		w.WriteHeader(b.status)
@@ -206,6 +212,49 @@ func TestSentBackWhereThereIsNoOther(t *testing.T) {
 	})
 }
 
+// The set may have become empty meanwhile: who has sent the call back gets it,
+// and it does not wait for others.
+func TestSentBackWhereNothingIsLeft(t *testing.T) {
+	inBubble(t, func(w *world) {
+		first, _ := w.two()
+		s := newSource()
+		s.set(infos("10.0.0.1:80", "10.0.0.2:80")...)
+		c := one()
+		c.Services[0].Resolver, c.Services[0].Balancer, c.Services[0].MaxWait = s, wary{7, new(told)}, time.Hour
+		m := w.mesh(c)
+		require.NoError(w, m.Ready(w.Context()))
+		first.meanwhile = func() {
+			s.set()
+			synctest.Wait()
+		}
+		begin := time.Now()
+		assert.Equal(w, "first", w.get(m, "http://reviews/").body)
+		assert.Less(w, time.Since(begin), time.Minute)
+		assert.Equal(w, []string{"r=7", ""}, first.hints)
+	})
+}
+
+// A retry goes neither to who has sent the call back nor to who has failed it.
+func TestSentBackAndRetried(t *testing.T) {
+	inBubble(t, func(w *world) {
+		first, second := w.two()
+		second.always, second.status, second.report = true, 503, nil
+		third := &busy{name: "third"}
+		w.net.Serve(w.T, "10.0.0.3:80", third)
+		c := one("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
+		c.Services[0].Balancer = wary{7, new(told)}
+		c.Policies.Retry = &retry.Policy{}
+		m := w.mesh(c)
+		assert.Equal(w, "third", w.get(m, "http://reviews/").body)
+		assert.Equal(w, []string{"r=7"}, first.hints)
+		assert.Equal(w, []string{""}, second.hints)
+		assert.Equal(w, []string{"a=2"}, third.hints)
+		s := service(w, m, "reviews")
+		assert.EqualValues(w, 1, s.SentBack)
+		assert.EqualValues(w, 1, s.Retries.Retries)
+	})
+}
+
 // What only looks like it is a response as any other.
 func TestSentBackIsBelievedOf(t *testing.T) {
 	for name, change := range map[string]func(first *busy, room *int){
@@ -255,6 +304,15 @@ func TestSentBackIsNotAskedFor(t *testing.T) {
 			r.GetBody = nil
 			return r
 		}()},
+		"a body that is kept for retries": {
+			request: func() *http.Request {
+				r := request("POST", "x")
+				r.GetBody = nil
+				return r
+			}(),
+			change: func(c *tulle.Config) { c.Policies.Retry = &retry.Policy{Idempotent: true} },
+		},
+		"CONNECT": {request: request("CONNECT", "")},
 		"a body without a length": {request: func() *http.Request {
 			r := request("POST", "x")
 			r.ContentLength = -1
@@ -296,18 +354,27 @@ func TestSentBackIsNotAskedFor(t *testing.T) {
 // trial of a breaker. Whatever happens on the way, it is given back.
 func TestSentBackKeepsThePlace(t *testing.T) {
 	for name, row := range map[string]struct {
-		spoil func(r *http.Request, p wary)
+		spoil func(r *http.Request, p wary) (closed func() bool)
 		error outcome.Reason
 		panic bool
 	}{
 		"goes well": {},
 		"the body is not to be had again": {
-			spoil: func(r *http.Request, _ wary) {
+			spoil: func(r *http.Request, _ wary) func() bool {
 				r.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
+				return nil
 			},
 			error: outcome.BadRequest,
 		},
-		"the policy panics": {spoil: func(_ *http.Request, p wary) { p.panics.Store(true) }, panic: true},
+		"the policy panics": {
+			spoil: func(r *http.Request, p wary) func() bool {
+				p.panics.Store(true)
+				var b closeNoted
+				r.GetBody = func() (io.ReadCloser, error) { return &b, nil }
+				return b.closed.Load
+			},
+			panic: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			warily(t, 7, func(w *world, c tulle.Config, p wary, first, second *busy) {
@@ -323,8 +390,9 @@ func TestSentBackKeepsThePlace(t *testing.T) {
 				time.Sleep(2 * time.Second)
 				r, err := http.NewRequestWithContext(w.Context(), "POST", "http://reviews/", strings.NewReader("body"))
 				require.NoError(w, err)
+				var closed func() bool
 				if row.spoil != nil {
-					row.spoil(r, p)
+					closed = row.spoil(r, p)
 				}
 				func() {
 					defer func() { assert.Equal(w, row.panic, recover() != nil) }()
@@ -337,6 +405,7 @@ func TestSentBackKeepsThePlace(t *testing.T) {
 					assert.Equal(w, "second", a.body)
 				}()
 				p.panics.Store(false)
+				assert.True(w, closed == nil || closed(), "the body that was had anew")
 				s := service(w, m, "reviews")
 				assert.Zero(w, s.Limits[0].InFlight)
 				for _, e := range s.Endpoints {
@@ -370,6 +439,48 @@ func TestSentBackIsNotPassedOn(t *testing.T) {
 			assert.Equal(w, "d=5, r=5", r.Header.Get("Tulle-Call"), "the caller's own is left alone")
 		})
 	}
+}
+
+// closeNoted is a body that notes that it was closed.
+type closeNoted struct{ closed atomic.Bool }
+
+func (b *closeNoted) Read([]byte) (int, error) { return 0, io.EOF }
+
+func (b *closeNoted) Close() error {
+	b.closed.Store(true)
+	return nil
+}
+
+// A span and a sample each, neither of which is an error, and a count.
+func TestSentBackIsWatched(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.two()
+		c := one("10.0.0.1:80", "10.0.0.2:80")
+		c.Services[0].Balancer = wary{7, new(told)}
+		traces, meters := &oteltest.Traces{}, &oteltest.Metrics{}
+		m := w.mesh(c, tulle.WithTracerProvider(traces), tulle.WithMeterProvider(meters))
+		w.get(m, "http://reviews/")
+		spans := traces.Spans()
+		require.Len(w, spans, 3)
+		for i, want := range []map[string]string{
+			{"network.peer.address": "10.0.0.1", "http.response.status_code": "421"},
+			{"network.peer.address": "10.0.0.2", "http.response.status_code": "200", "http.request.resend_count": "1"},
+		} {
+			got := spans[i+1].Attributes()
+			for _, key := range []string{"network.peer.address", "http.response.status_code", "http.request.resend_count", "error.type"} {
+				assert.Equal(w, want[key], got[key], "%s of attempt %d", key, i+1)
+			}
+		}
+		assert.Equal(w, []string{"tulle.sent_back"}, spans[1].Events())
+		endedOnce(w, traces)
+		recorded := meters.Recorded("http.client.request.duration")
+		require.Len(w, recorded, 2)
+		assert.Contains(w, recorded[0].Attributes, "status_code=421")
+		assert.NotContains(w, recorded[0].Attributes, "error.type")
+		got, err := meters.Collect()
+		require.NoError(w, err)
+		assert.InDelta(w, 1, got["tulle.attempt.sent_back{tulle.service=reviews}"], 0)
+	})
 }
 
 // Of many calls at once, some of which are cut off, each is worked on once, and

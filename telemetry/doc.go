@@ -16,7 +16,8 @@
 // of the response's body. Each of its attempts is a span of kind CLIENT below
 // it, as the semantic conventions for HTTP have it: "GET", with the attributes
 // they require, http.request.resend_count from the second one on, and the
-// endpoint as network.peer.address. Where the call's span is not recorded,
+// endpoint as network.peer.address. One whose request a server has sent back
+// unworked has the event tulle.sent_back and is no error. Where the call's span is not recorded,
 // attempts have none: the trace context sent on is then that of the call.
 // What looks like a secret in a URL is written as REDACTED.
 //
@@ -57,6 +58,7 @@
 //	tulle.call.unknown_host   counter        {call}       tulle.result
 //	tulle.split.calls         counter        {call}       tulle.route, tulle.service, tulle.subset
 //	tulle.attempt.sent        counter        {attempt}    tulle.service
+//	tulle.attempt.sent_back   counter        {attempt}    tulle.service
 //	tulle.attempt.active      updowncounter  {attempt}    tulle.service
 //	tulle.retry.made          counter        {retry}      tulle.service, tulle.class
 //	tulle.retry.denied        counter        {retry}      tulle.service, tulle.verdict

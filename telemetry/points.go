@@ -25,6 +25,10 @@ const (
 	SplitCalls
 	// Attempts: attempts sent.
 	Attempts
+	// SentBack: requests that came back unworked, as the server was busier than
+	// the balancer had expected, and were sent elsewhere. They are not among
+	// Attempts.
+	SentBack
 	// AttemptsActive: attempts under way, up to the end of the body.
 	AttemptsActive
 	// Retries: retries made; Kind is the outcome.Class that they answered.
@@ -135,6 +139,7 @@ var metricRows = [numMetrics]metricRow{
 	CallsLocal:       {"tulle.call.local", "{call}", counter, "tulle.reason", "Calls that the mesh itself answered, refused or gave up."},
 	CallsUnknown:     {"tulle.call.unknown_host", "{call}", counter, "tulle.result", "Calls to hosts that neither service nor route knows."},
 	SplitCalls:       {"tulle.split.calls", "{call}", counter, "", "Calls by the part of a route's split that they fell to."},
+	SentBack:         {"tulle.attempt.sent_back", "{attempt}", counter, "", "Requests that came back unworked and were sent elsewhere."},
 	Attempts:         {"tulle.attempt.sent", "{attempt}", counter, "", "Attempts sent."},
 	AttemptsActive:   {"tulle.attempt.active", "{attempt}", sum, "", "Attempts under way, up to the end of the body."},
 	Retries:          {"tulle.retry.made", "{retry}", counter, "tulle.class", "Retries by the class of the result that they answered."},
