@@ -170,33 +170,34 @@ func TestInboundSentBack(t *testing.T) {
 }
 
 // The answer is written, logged and counted as others of the mesh are. It is
-// no failure.
+// no failure. Who only looks on counts.
 func TestInboundSentBackIsTold(t *testing.T) {
-	entered, leave := make(chan struct{}), make(chan struct{})
-	f := newFront(t, tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 1}}, map[string]http.HandlerFunc{
-		"/": fine, "/slow": func(http.ResponseWriter, *http.Request) { entered <- struct{}{}; <-leave },
-	}, tulle.WithErrorWriter(func(w http.ResponseWriter, r *http.Request, e *tulle.Error) {
-		assert.Equal(t, outcome.SentBack, e.Reason)
-		w.Header().Set("X-Ours", "1")
-		tulle.WriteError(w, r, e)
-	}))
-	var wg sync.WaitGroup
-	wg.Go(func() { f.ask("/slow", nil) })
-	<-entered
-	require.Equal(t, 421, f.ask("/", with("Tulle-Call", "r=1")))
-	assert.Contains(t, f.log.String(), "status=421 reason=sent_back")
-	assert.NotContains(t, f.log.String(), "level=WARN")
-	assert.NotContains(t, f.last().Attributes(), "error.type")
-	assert.Equal(t, "sent_back", f.last().Attributes()["tulle.reason"])
-	seen := f.collected()
-	assert.Equal(t, 1., seen["tulle.inbound.refused{tulle.reason=sent_back}"])
-	assert.Equal(t, 1., seen["tulle.overload.sent_back{tulle.mode=enforce}"])
-	close(leave)
-	wg.Wait()
-
-	rec := httptest.NewRecorder()
-	tulle.WriteError(rec, httptest.NewRequest("GET", "/", nil), &tulle.Error{Reason: outcome.SentBack})
-	assert.Equal(t, 421, rec.Code)
+	for mode, status := range map[outcome.Mode]int{outcome.Enforce: 421, outcome.Observe: 200} {
+		entered, leave := make(chan struct{}), make(chan struct{})
+		f := newFront(t, tulle.Inbound{Overload: &overload.Policy{Mode: mode, MaxInFlight: 1}}, map[string]http.HandlerFunc{
+			"/": fine, "/slow": func(http.ResponseWriter, *http.Request) { entered <- struct{}{}; <-leave },
+		}, tulle.WithErrorWriter(func(w http.ResponseWriter, r *http.Request, e *tulle.Error) {
+			assert.Equal(t, outcome.SentBack, e.Reason)
+			w.Header().Set("X-Ours", "1")
+			tulle.WriteError(w, r, e)
+		}))
+		var wg sync.WaitGroup
+		wg.Go(func() { f.ask("/slow", nil) })
+		<-entered
+		w := visit(f.http, "GET /", "", with("Tulle-Call", "r=1"))
+		require.Equal(t, status, w.Code)
+		back := mode == outcome.Enforce
+		assert.Equal(t, back, w.Header().Get("X-Ours") != "")
+		assert.Equal(t, back, strings.Contains(f.log.String(), "status=421 reason=sent_back"), f.log.String())
+		assert.NotContains(t, f.log.String(), "level=WARN")
+		assert.NotContains(t, f.last().Attributes(), "error.type")
+		assert.Equal(t, back, f.last().Attributes()["tulle.reason"] == "sent_back")
+		seen := f.collected()
+		assert.Equal(t, back, seen["tulle.inbound.refused{tulle.reason=sent_back}"] == 1)
+		assert.Equal(t, 1., seen["tulle.overload.sent_back{tulle.mode="+mode.String()+"}"])
+		close(leave)
+		wg.Wait()
+	}
 }
 
 // trips are what became of many requests with a word of room, and of those that

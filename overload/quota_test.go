@@ -2,8 +2,10 @@ package overload
 
 import (
 	"math"
+	"runtime"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -69,4 +71,41 @@ func TestProcessCPU(t *testing.T) {
 	got := part()
 	assert.Positive(t, got)
 	assert.Less(t, got, 1000.)
+}
+
+// What a process may use of the processors is asked for anew, a quota each
+// minute.
+func TestProcessors(t *testing.T) {
+	t.Cleanup(runtime.SetDefaultGOMAXPROCS)
+	synctest.Test(t, func(t *testing.T) {
+		runtime.GOMAXPROCS(4)
+		now := time.Now()
+		p := processors{read: now}
+		assert.EqualValues(t, 4, p.count(now), "any number")
+		p.quota = 2.5
+		assert.EqualValues(t, 2.5, p.count(now.Add(quotaAge)))
+		p.quota = 9
+		assert.EqualValues(t, 4, p.count(now))
+		p.quota = .001
+		p.count(now.Add(quotaAge + 1))
+		assert.NotEqual(t, .001, p.quota, "the quota of long ago")
+
+		var m meter
+		m.init(Options{CPU: func() float64 { return -1 }})
+		m.processors = processors{quota: 2.5, read: now}
+		time.Sleep(beat)
+		m.tick(time.Now())
+		assert.EqualValues(t, 2, m.found.Load().processors, "each request has one of its own")
+		m.processors.quota = .5
+		time.Sleep(beat)
+		m.tick(time.Now())
+		assert.EqualValues(t, 1, m.found.Load().processors)
+
+		m = meter{}
+		m.init(Options{CPU: func() float64 { return -1 }, Processors: 7})
+		m.processors = processors{quota: 2.5, read: now}
+		time.Sleep(beat)
+		m.tick(time.Now())
+		assert.EqualValues(t, 7, m.found.Load().processors)
+	})
 }
