@@ -14,6 +14,13 @@
 // Handlers add figures of their own by [AddMetric]. Responses that go on for more
 // than a second have another report in their trailers.
 //
+// A caller that balances on reports can be wrong: others have called meanwhile.
+// It may say in the field Tulle-Call how many requests it expects to be in
+// flight at most, and where there are more, and no processor or place is free,
+// the request goes back to it unworked, with 421 and a report, to be made anew
+// elsewhere; see [Guard.SendBack]. That is for the next server alone: what
+// passes requests on by a client of its own has to leave the field out.
+//
 // [Guard.Middleware] wraps an http.Handler; the root package has a Policy
 // among those for inbound requests.
 //

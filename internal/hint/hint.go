@@ -40,7 +40,7 @@ type Hints struct {
 // another protocol. See Read.
 func Of(r *http.Request) (h Hints, ok bool) {
 	h, ok = Read(r.Header[Field])
-	if r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0 {
+	if h.Room > 0 && (r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0) {
 		h.Room = 0
 	}
 	return h, ok
