@@ -25,6 +25,7 @@ type pickable struct {
 	picker   Picker
 	thinner  *thinner // nil if none of the endpoints is in a ramp
 	returner returner // nil if the picker is none
+	wary     Wary     // nil if the picker is none
 	hash     uint64
 }
 
@@ -102,6 +103,19 @@ func (d *divided) Pick(q Query) *endpoint.Endpoint {
 		return ep
 	}
 	return d.elsewhere(&q, st, i, ep, at)
+}
+
+// Room implements Wary. A part says nothing of endpoints that are not its own,
+// and is all that a call that was picked for it is compared with.
+func (d *divided) Room(ep *endpoint.Endpoint, now time.Time) int {
+	for i := range d.parts {
+		if w := d.parts[i].wary; w != nil {
+			if room := w.Room(ep, now); room > 0 {
+				return room
+			}
+		}
+	}
+	return 0
 }
 
 func (p *pickable) pick(q *Query, at int64) *endpoint.Endpoint {

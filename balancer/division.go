@@ -84,6 +84,7 @@ func (s *Spreader) division(set *partition, at int64) *Division {
 		}
 		pk := pickable{picker: s.of(p.key).Update(eps), thinner: newThinner(p, s.shape, at), hash: p.key.hash()}
 		pk.returner, _ = pk.picker.(returner)
+		pk.wary, _ = pk.picker.(Wary)
 		picker.parts = append(picker.parts, pk)
 		used = append(used, p)
 	}

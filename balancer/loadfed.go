@@ -48,6 +48,9 @@ import (
 //     share of the picks, twice where weights differ, and of few endpoints none
 //     nearly all.
 //   - A report that says that its server is leaving makes no token.
+//   - What a token says may be out of date when the call arrives. So the call
+//     says how many requests it expects, and goes elsewhere if there are more;
+//     see SendBack. That makes up for what other callers do meanwhile.
 //
 // Without a token that may be used, endpoints are compared by
 // reports that are not too old, else two drawn by
@@ -80,12 +83,22 @@ type LoadFed struct {
 	// failures then count as answers: for services whose failures say nothing
 	// about the endpoint.
 	FailurePenalty time.Duration
+	// SendBack is how many times what it would cost elsewhere, by the next best
+	// token, a call may cost at the endpoint that was picked, up to 100. If that
+	// has more requests by the time the call comes than this allows, and is a
+	// server of this mesh, it sends the call back and the call is made anew, once.
+	// Zero means 1: anything less than elsewhere is better. It is no less than
+	// what was expected of the endpoint, and a millisecond is added for the way,
+	// so that short requests are seldom sent back. Negative never asks for it.
+	SendBack float64
 }
 
 const (
 	defaultExploration = 0.02
 	defaultMaxAge      = time.Second
 	maxMaxAge          = time.Hour
+	defaultSendBack    = 1
+	maxSendBack        = 100
 )
 
 // Effective returns the policy with its defaults filled in.
@@ -101,6 +114,9 @@ func (p LoadFed) Effective() LoadFed {
 	}
 	if p.FailurePenalty == 0 {
 		p.FailurePenalty = defaultFailurePenalty
+	}
+	if p.SendBack == 0 {
+		p.SendBack = defaultSendBack
 	}
 	return p
 }
@@ -118,6 +134,9 @@ func (p LoadFed) Validate() error {
 	if p.Decay != 0 && p.Decay < minDecay {
 		fault("decay: %v is less than %v", p.Decay, minDecay)
 	}
+	if !(p.SendBack <= maxSendBack) {
+		fault("sendBack: %v is not at most %v", p.SendBack, maxSendBack)
+	}
 	return errors.Join(errs...)
 }
 
@@ -127,13 +146,17 @@ func (p LoadFed) New(Env) Balancer {
 	if !(p.Exploration <= 1) {
 		p.Exploration = 0
 	}
+	if math.IsNaN(p.SendBack) {
+		p.SendBack = 0
+	}
 	p = p.Effective()
 	b := &loadFed{
 		decay:   float64(max(p.Decay, minDecay)),
 		penalty: float64(max(p.FailurePenalty, 0)), averse: p.FailurePenalty > 0,
-		explore: max(0, p.Exploration) * math.MaxUint32,
-		maxAge:  int64(min(max(p.MaxAge, 0), maxMaxAge)),
-		base:    time.Now(),
+		explore:  max(0, p.Exploration) * math.MaxUint32,
+		maxAge:   int64(min(max(p.MaxAge, 0), maxMaxAge)),
+		sendBack: min(max(0, p.SendBack), maxSendBack),
+		base:     time.Now(),
 	}
 	b.known.Store(&map[*endpoint.Endpoint]*fed{})
 	return b
@@ -145,6 +168,7 @@ type loadFed struct {
 	averse         bool    // failures count
 	explore        float64 // in parts of 2³²
 	maxAge         int64
+	sendBack       float64 // 0 is never
 	// base is what times are counted from, which keeps their monotonic part.
 	base time.Time
 	// known is replaced by Update and never changed.
@@ -250,6 +274,10 @@ func (b *loadFed) Observe(ep *endpoint.Endpoint, r outcome.Result) {
 			b.report(f, ep, at, r.Latency)
 		}
 	case r.Class == outcome.Neutral:
+		if r.SentBack && r.Reported {
+			// What it has is known, and nothing of what requests take.
+			b.report(f, ep, at, time.Duration(f.last(b.decay)))
+		}
 	case r.Reported:
 		b.report(f, ep, at, r.Latency)
 	case !r.Late:

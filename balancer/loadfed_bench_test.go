@@ -45,3 +45,25 @@ func BenchmarkLoadFed(b *testing.B) {
 		}
 	}
 }
+
+// What each pick costs more: the pick is made anew only now and then, as tokens
+// are many.
+func BenchmarkRoom(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		f := newTokens(balancer.LoadFed{}, n, nil)
+		for i := range f.eps {
+			f.say(i, report(float64(i%7), 4, 10*ms))
+		}
+		ep := f.picker.Pick(balancer.Query{Now: f.now})
+		wary := f.picker.(balancer.Wary)
+		if wary.Room(ep, f.now) == 0 {
+			b.Fatal("nothing is known")
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				wary.Room(ep, f.now)
+			}
+		})
+	}
+}

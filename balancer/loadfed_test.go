@@ -341,7 +341,7 @@ func TestLoadFedWithoutReportsIsPeakEWMA(t *testing.T) {
 
 func TestLoadFedValidates(t *testing.T) {
 	for _, p := range []balancer.LoadFed{
-		{}, {Exploration: 1, MaxAge: time.Hour, Decay: ms, FailurePenalty: time.Hour}, {Exploration: -1, FailurePenalty: -1},
+		{}, {Exploration: 1, MaxAge: time.Hour, Decay: ms, FailurePenalty: time.Hour, SendBack: 100}, {Exploration: -1, FailurePenalty: -1, SendBack: -1},
 	} {
 		if err := p.Validate(); err != nil {
 			t.Errorf("%+v: %v", p, err)
@@ -353,6 +353,8 @@ func TestLoadFedValidates(t *testing.T) {
 		"maxAge: -1s is not from 0 to 1h0m0s":         {MaxAge: -time.Second},
 		"maxAge: 2h0m0s is not from 0 to 1h0m0s":      {MaxAge: 2 * time.Hour},
 		"decay: 1µs is less than 1ms":                 {Decay: time.Microsecond},
+		"sendBack: 101 is not at most 100":            {SendBack: 101},
+		"sendBack: NaN is not at most 100":            {SendBack: math.NaN()},
 	} {
 		if err := p.Validate(); err == nil || err.Error() != want {
 			t.Errorf("%+v: %v, want %s", p, err, want)
@@ -365,13 +367,13 @@ func TestLoadFedValidates(t *testing.T) {
 			}
 		}
 	}
-	err := balancer.LoadFed{Exploration: 2, MaxAge: -1, Decay: 1}.Validate()
-	for _, field := range []string{"exploration: ", "maxAge: ", "decay: "} {
+	err := balancer.LoadFed{Exploration: 2, MaxAge: -1, Decay: 1, SendBack: 1000}.Validate()
+	for _, field := range []string{"exploration: ", "maxAge: ", "decay: ", "sendBack: "} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}
 	}
-	want := balancer.LoadFed{Exploration: 0.02, MaxAge: time.Second, Decay: 10 * time.Second, FailurePenalty: 5 * time.Second}
+	want := balancer.LoadFed{Exploration: 0.02, MaxAge: time.Second, Decay: 10 * time.Second, FailurePenalty: 5 * time.Second, SendBack: 1}
 	if got := (balancer.LoadFed{}).Effective(); got != want {
 		t.Errorf("%+v", got)
 	}

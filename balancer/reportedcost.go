@@ -48,14 +48,7 @@ func tells(r *endpoint.LoadReport) bool {
 // server can bear. own is how many requests of this caller the server has at
 // least.
 func (u *usual) cost(r *endpoint.LoadReport, own int64, latency time.Duration) (each, n float64) {
-	usual := math.Float64frombits(u.service.Load())
-	s := float64(r.ServiceTime)
-	if !(s > 0) {
-		if s = usual; s == 0 {
-			s = float64(latency)
-		}
-	}
-	s = max(s, usual/doubt, float64(minLatency))
+	s := u.takes(r, float64(latency))
 	n = 1 + max(float64(own), 0)
 	if r.InFlight >= n {
 		n = min(r.InFlight, mostInFlight) + 1
@@ -64,6 +57,19 @@ func (u *usual) cost(r *endpoint.LoadReport, own int64, latency time.Duration) (
 		s *= n / max(1, r.Limit)
 	}
 	return s, n
+}
+
+// takes returns what a request takes by a report, in ns: what is usual, or else
+// otherwise, if it does not say.
+func (u *usual) takes(r *endpoint.LoadReport, otherwise float64) float64 {
+	usual := math.Float64frombits(u.service.Load())
+	s := float64(r.ServiceTime)
+	if !(s > 0) {
+		if s = usual; s == 0 {
+			s = otherwise
+		}
+	}
+	return max(s, usual/doubt, float64(minLatency))
 }
 
 // weigh returns what n requests in flight, with the one to come, count as at an
