@@ -135,3 +135,19 @@ func BenchmarkRefuse(b *testing.B) {
 		_, _ = g.Enter(ctx)
 	}
 }
+
+func BenchmarkSendBack(b *testing.B) {
+	g, err := overload.New(overload.Policy{MaxInFlight: 1}, overload.Options{})
+	require.NoError(b, err)
+	_, err = g.Enter(b.Context())
+	require.NoError(b, err)
+	for name, room := range map[string]int{"no room": 1, "room": 2, "no word": 0} {
+		b.Run(name, func(b *testing.B) {
+			var t overload.Ticket
+			b.ReportAllocs()
+			for b.Loop() {
+				g.SendBack(&t, room)
+			}
+		})
+	}
+}
