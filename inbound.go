@@ -41,7 +41,8 @@ type Inbound struct {
 	// busy it is. A caller that balances on that may say with a request how
 	// much it expects to find here; if there is more, the request goes back to
 	// it with 421, before it is charged for or looked at, see
-	// overload.Guard.SendBack. What a caller says in the field Tulle-Call can
+	// overload.Guard.SendBack. Who is exempt is judged without what a token
+	// says then. What a caller says in the field Tulle-Call can
 	// only take from it, so it is heeded from all, unless Strip has the field.
 	Overload *overload.Policy
 	// Guard applies to all requests.
