@@ -3,6 +3,7 @@ package tulle
 import (
 	"context"
 	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -35,4 +36,11 @@ func TestHintsAreRead(t *testing.T) {
 	assert.Empty(t, hintOf(t.Context(), 1, -1, false, now))
 	assert.Equal(t, "r=3", hintOf(t.Context(), 1, 3, false, now))
 	assert.Equal(t, hint.Hints{Room: hint.MostRoom}, read(hintOf(t.Context(), 1, math.MaxInt, false, now)))
+}
+
+// The short way writes what the long one does.
+func TestHintOfARoom(t *testing.T) {
+	for room := 1; room < 200; room++ {
+		assert.Equal(t, "r="+strconv.Itoa(room), hintOf(t.Context(), 1, room, false, time.Now()))
+	}
 }

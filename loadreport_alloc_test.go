@@ -7,10 +7,12 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tulle-mesh/tulle"
+	"github.com/tulle-mesh/tulle/balancer"
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/overload"
 )
@@ -49,8 +51,10 @@ func (l *late) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-func answeringMesh(t testing.TB, a answering) http.RoundTripper {
-	m, err := tulle.New(one("10.0.0.1:80", "10.0.0.2:80"), tulle.WithAttemptMiddleware(func(http.RoundTripper) http.RoundTripper { return a }))
+func answeringMesh(t testing.TB, a answering, p balancer.Policy) http.RoundTripper {
+	c := one("10.0.0.1:80", "10.0.0.2:80")
+	c.Services[0].Balancer = p
+	m, err := tulle.New(c, tulle.WithAttemptMiddleware(func(http.RoundTripper) http.RoundTripper { return a }))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = m.Shutdown(context.Background()) })
 	require.NoError(t, m.Ready(t.Context()))
@@ -74,9 +78,40 @@ func TestLoadReportBudget(t *testing.T) {
 		"another form": {answering{header: []string{"BIN AA=="}}, 1 + 2, 1024 + 128}, // the error, and when
 	} {
 		t.Run(name, func(t *testing.T) {
-			rt, req := answeringMesh(t, row.answer), newRequest(t.Context(), false, 0)
+			rt, req := answeringMesh(t, row.answer, balancer.LoadFed{SendBack: -1}), newRequest(t.Context(), false, 0)
 			allocs, bytes := cost(func() { consume(t, row.answer, req) })
 			a, b := cost(func() { consume(t, rt, req) })
+			t.Logf("+%v allocations, +%d bytes", a-allocs, int64(b)-int64(bytes))
+			require.LessOrEqual(t, a, allocs+row.allocs, "allocations")
+			require.LessOrEqual(t, b, bytes+row.bytes+16, "bytes")
+		})
+	}
+}
+
+// To say how much is expected costs a call a header of its own, where it has
+// none for its deadline.
+func TestRoomBudget(t *testing.T) {
+	for name, row := range map[string]struct {
+		timeout time.Duration
+		allocs  float64
+		bytes   uint64
+	}{
+		"without a deadline": {0, 2, 432},
+		"with a deadline":    {time.Minute, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			if row.timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, row.timeout)
+				defer cancel()
+			}
+			of := func(room int) (float64, uint64) {
+				rt, req := answeringMesh(t, answering{}, wary{room, new(told)}), newRequest(ctx, false, 4)
+				return cost(func() { consume(t, rt, req) })
+			}
+			allocs, bytes := of(0)
+			a, b := of(7)
 			t.Logf("+%v allocations, +%d bytes", a-allocs, int64(b)-int64(bytes))
 			require.LessOrEqual(t, a, allocs+row.allocs, "allocations")
 			require.LessOrEqual(t, b, bytes+row.bytes+16, "bytes")
@@ -89,7 +124,7 @@ func TestLoadReportBudget(t *testing.T) {
 func BenchmarkLoadReport(b *testing.B) {
 	for name, a := range map[string]answering{"caller without": {}, "caller": {header: []string{usualReport}}} {
 		b.Run(name, func(b *testing.B) {
-			rt, req := answeringMesh(b, a), newRequest(b.Context(), false, 0)
+			rt, req := answeringMesh(b, a, balancer.LoadFed{SendBack: -1}), newRequest(b.Context(), false, 0)
 			b.ReportAllocs()
 			for b.Loop() {
 				consume(b, rt, req)
