@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -387,4 +389,37 @@ type watched struct {
 func (w *watched) Read(p []byte) (int, error) {
 	w.read.Store(true)
 	return w.Reader.Read(p)
+}
+
+// A handler may pass on what it was told to a server behind it, which then sends
+// the request back: whoever asked is told so, with the load of whom he asked.
+func TestInboundPassesOnWhatCameBack(t *testing.T) {
+	for name, row := range map[string]struct {
+		room     string
+		back     bool
+		inFlight float64
+	}{
+		"asked":     {"r=1", true, 0},
+		"not asked": {"", false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, busy, _ := occupied(t, tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 1, Waiting: -1}})
+			front := inbound(t, tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 9}})
+			proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "behind"})
+			proxy.Transport = roundTripperFunc(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				r.RemoteAddr = "192.0.2.1:1"
+				busy.ServeHTTP(w, r)
+				return w.Result(), nil
+			})
+			w := visit(front.Handler(proxy), "GET /", "", with("Tulle-Call", row.room))
+			r := reported(t, w.Header())
+			assert.Equal(t, row.back, w.Code == http.StatusMisdirectedRequest)
+			assert.Equal(t, row.back, r.SentBack)
+			assert.Equal(t, row.inFlight, r.InFlight)
+			assert.EqualValues(t, 9, r.Limit)
+			assert.Zero(t, front.State().Inbound.Overload.InFlight, "the place is given back")
+			assert.False(t, reported(t, visit(front.Handler(http.HandlerFunc(fine)), "GET /", "").Header()).SentBack)
+		})
+	}
 }
