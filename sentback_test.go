@@ -24,6 +24,7 @@ import (
 	"github.com/tulle-mesh/tulle/endpoint"
 	"github.com/tulle-mesh/tulle/internal/oteltest"
 	"github.com/tulle-mesh/tulle/outcome"
+	"github.com/tulle-mesh/tulle/overload"
 	"github.com/tulle-mesh/tulle/retry"
 )
 
@@ -559,6 +560,65 @@ func TestSentBackIsWorkedOnOnce(t *testing.T) {
 				assert.Zero(w, e.InFlight, e.Addr)
 				assert.Zero(w, e.Failed, e.Addr)
 			}
+		})
+	}
+}
+
+// Between processes that have meshes nobody needs to say anything: callers ask
+// by default, servers with a guard send back, and both count the same.
+func TestSentBackBetweenMeshes(t *testing.T) {
+	for name, policy := range map[string]balancer.Policy{"by default": nil, "never": balancer.LoadFed{SendBack: -1}} {
+		t.Run(name, func(t *testing.T) {
+			over(t, func(w *world, c tulle.Config) {
+				var worked atomic.Int64
+				var servers, callers []*tulle.Mesh
+				var addrs []string
+				rng := seeded(3)
+				for n := range 4 {
+					server := w.mesh(tulle.Config{Inbound: tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 2, Waiting: 100, MaxWait: time.Minute}}})
+					servers, addrs = append(servers, server), append(addrs, fmt.Sprintf("10.0.0.%d:80", n+1))
+					w.net.Serve(w.T, addrs[n], server.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+						worked.Add(1)
+						time.Sleep(time.Duration(10+rng()%40) * time.Millisecond)
+						_, _ = io.Copy(io.Discard, r.Body)
+					})))
+				}
+				c.Services[0].Resolver, c.Services[0].Balancer = at(addrs...), policy
+				c.Services[0].Policies.Retry = &retry.Policy{}
+				for n := range 20 {
+					callers = append(callers, w.mesh(c, tulle.WithRand(seeded(uint64(n)))))
+				}
+				const each = 30
+				var wg sync.WaitGroup
+				for n, m := range callers {
+					wg.Go(func() {
+						for k := range each {
+							time.Sleep(time.Duration(rng()%150) * time.Millisecond)
+							a, err := do(w.Context(), m, "POST", "http://reviews/", strings.Repeat("x", k))
+							if err != nil || a.status != 200 {
+								w.Errorf("caller %d: %v %v", n, a, err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				back, again := uint64(0), uint64(0)
+				for _, m := range servers {
+					s := m.State().Inbound
+					back += s.Overload.SentBack
+					assert.Zero(w, s.Overload.Refused)
+					assert.Zero(w, s.Calls.Status["5xx"])
+				}
+				for _, m := range callers {
+					s := service(w, m, "reviews")
+					again += s.SentBack
+					assert.Zero(w, s.Retries.Retries)
+				}
+				assert.Equal(w, back, again)
+				w.Logf("%d of %d came back", back, worked.Load())
+				assert.Equal(w, policy == nil, back > 0)
+				assert.EqualValues(w, len(callers)*each, worked.Load())
+			})
 		})
 	}
 }
