@@ -7,9 +7,9 @@ import (
 	"github.com/tulle-mesh/tulle/endpoint"
 )
 
-// trip is what it takes to make a call anew elsewhere: the way back and there
-// again, and another look at the request at each end.
-const trip = float64(time.Millisecond)
+// usualTrip is what a call loses that is sent back, until it is known from those
+// that were.
+const usualTrip = float64(time.Millisecond)
 
 // Room implements Wary. It is 0 for whatever was not picked by a token: then
 // nothing was expected of the endpoint, or nothing better is known.
@@ -33,7 +33,7 @@ func (p *loadPicker) Room(ep *endpoint.Endpoint, now time.Time) int {
 	s := p.b.usual.takes(&load.LoadReport, otherwise)
 	// A cost is no time, and says more of how far two endpoints are apart: so the
 	// trip counts in proportion to what a call takes.
-	most := max(costOf(used), costOf(next)*p.b.sendBack) * (1 + trip/s)
+	most := max(costOf(used), costOf(next)*p.b.sendBack) * (1 + math.Float64frombits(p.b.trip.Load())/s)
 	return roomFor(most, s, load.Limit, math.Float64frombits(f.share.Load()))
 }
 

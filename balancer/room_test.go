@@ -18,7 +18,8 @@ import (
 func (f *tokens) room(i int) int { return f.picker.(balancer.Wary).Room(f.eps[i], f.now) }
 
 // A call may cost what it would cost at the next best token, and the trip there,
-// which is a hundredth of what requests take here.
+// of which it is only known that it is usually a hundredth of what requests take
+// here.
 func TestLoadFedRoom(t *testing.T) {
 	const takes = 100 * ms
 	says := func(inFlight, limit float64) endpoint.LoadReport { return report(inFlight, limit, takes) }
@@ -139,6 +140,22 @@ func TestLoadFedLearnsFromWhatIsSentBack(t *testing.T) {
 	// Control: of another neutral result there is none.
 	f.tell(1, outcome.Result{Latency: ms, Reported: true})
 	assert.Empty(t, f.byToken(t))
+
+	// The longer the way, the more it may cost to stay.
+	stay := func(trip time.Duration) int {
+		f := newTokens(balancer.LoadFed{}, 3, nil)
+		for range 300 {
+			f.controls[f.eps[2]].Report(report(5, 0, 10*ms), f.now)
+			f.tell(2, outcome.Result{Latency: trip, Reported: true, SentBack: true})
+		}
+		f.say(0, report(1, 0, 10*ms))
+		f.say(1, report(5, 0, 10*ms))
+		i := f.pick()
+		require.Zero(t, i)
+		return f.room(0)
+	}
+	assert.Equal(t, 6, stay(10*time.Microsecond))
+	assert.InDelta(t, 12, stay(10*ms), 1)
 
 	// A second each is no latency: it costs as much there as it did.
 	cost := func(back bool) int {

@@ -243,7 +243,7 @@ func TestReasons(t *testing.T) {
 	for _, n := range r.Reasons {
 		all += n
 	}
-	require.EqualValues(t, r.Calls, all)
+	require.EqualValues(t, r.Calls+r.SentBack, all)
 	require.Less(t, r.Calls, r.All)
 	require.Greater(t, r.Reasons[balancer.PickToken], all/2)
 	s.Chooser = sim.Balanced{Policy: balancer.Random{}}

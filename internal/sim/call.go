@@ -29,8 +29,13 @@ type call struct {
 	caller *Caller
 	server int
 	start  int64
+	began  int64   // the attempt
 	work   float64 // ns at speed 1
 	lot    float64 // servers whose Errors are more fail it
+	// room is how many requests its server may have in flight if it is to be let
+	// in, 0 if it is to be in any case; back says that it was sent back.
+	room int
+	back bool
 	// open counts what still refers to the call: the caller who waits, and the
 	// message or the server that has it.
 	open  uint8

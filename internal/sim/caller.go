@@ -22,6 +22,7 @@ type Caller struct {
 	picker    Picker
 	observer  Observer
 	updated   Updater
+	wary      Wary
 }
 
 func (f *Fleet) newCaller(n int) *Caller {
@@ -41,6 +42,7 @@ func (f *Fleet) newCaller(n int) *Caller {
 	c.picker = f.scenario.Chooser.New(c)
 	c.observer, _ = c.picker.(Observer)
 	c.updated, _ = c.picker.(Updater)
+	c.wary, _ = c.picker.(Wary)
 	return c
 }
 
@@ -73,27 +75,62 @@ func (c *Caller) make(work, lot float64) {
 		return
 	}
 	call := f.take()
-	call.caller, call.server, call.start, call.work = c, n, f.now, work
+	call.caller, call.start, call.work = c, f.now, work
 	call.lot = lot
-	call.open = 2
+	call.open = 1
 	f.open++
+	if c.wary != nil {
+		call.room = c.wary.Room(n, f.Now())
+	}
+	c.send(call, n)
+	f.giveUps.push(patience{f.now + f.timeout, call, call.life})
+}
+
+// send sends the request of a call to server n.
+func (c *Caller) send(call *call, n int) {
+	f := c.fleet
+	call.server, call.began, call.place = n, f.now, onWire
+	call.open++
 	c.controls[n].Begin()
 	f.servers[n].assigned++
 	f.events.push(event{at: f.now + f.travel(), kind: request, server: int32(n), call: call})
-	f.giveUps.push(patience{f.now + f.timeout, call, call.life})
+}
+
+// elsewhere makes a call anew that was sent back, at another server, which has
+// to let it in. Nothing counts but the report.
+func (c *Caller) elsewhere(call *call, r outcome.Result) {
+	f, from := c.fleet, call.server
+	r.SentBack = true
+	control := c.controls[from]
+	control.Count(false)
+	if c.observer != nil {
+		c.observer.Observe(from, r)
+	}
+	control.End()
+	call.back, call.room, call.text = false, 0, ""
+	n := c.wary.Again(f.Now(), c.draws.Uint64(), from)
+	if n < 0 {
+		n = from // which has answered
+	}
+	f.tally.moved(call.start, from, n)
+	c.send(call, n)
 }
 
 // answered takes in the answer to a call as the mesh does: the report, the
 // counts, what learns, and then the end of the body, for it has none.
 func (c *Caller) answered(call *call) {
 	f := c.fleet
-	r := outcome.Result{Outcome: call.out, At: f.Now(), Latency: time.Duration(f.now - call.start)}
+	r := outcome.Result{Outcome: call.out, At: f.Now(), Latency: time.Duration(f.now - call.began)}
 	r.Cut = call.out.Status == 0 && call.out.Class != outcome.Connect
 	if call.text != "" {
 		if report, err := endpoint.ParseLoadReport(call.text); err == nil {
 			c.controls[call.server].Report(report, r.At)
 			r.Reported = true
 		}
+	}
+	if call.back {
+		c.elsewhere(call, r)
+		return
 	}
 	f.tally.reported(r.Reported)
 	c.ended(call, r)
@@ -106,7 +143,7 @@ func (c *Caller) giveUp(call *call) {
 		f.events.push(event{at: f.now + f.travel(), kind: given, server: int32(call.server), call: call, life: call.life})
 	}
 	c.ended(call, outcome.Result{
-		Outcome: f.outcomes.late, At: f.Now(), Latency: time.Duration(f.now - call.start), Cut: true,
+		Outcome: f.outcomes.late, At: f.Now(), Latency: time.Duration(f.now - call.began), Cut: true,
 	})
 }
 
@@ -119,7 +156,7 @@ func (c *Caller) ended(call *call, r outcome.Result) {
 		c.observer.Observe(call.server, r)
 	}
 	control.End()
-	f.tally.ended(call.start, int64(r.Latency), failed, r.Class == outcome.Timeout)
+	f.tally.ended(call.start, f.now-call.start, failed, r.Class == outcome.Timeout)
 	call.ended = true
 	f.open--
 	f.release(call)

@@ -39,6 +39,15 @@ type Updater interface {
 	Update()
 }
 
+// Wary is a Picker that lets servers send calls back; see balancer.Wary.
+type Wary interface {
+	// Room returns how many requests server, which was just picked, may have in
+	// flight if it is to let the call in, 0 if it is to in any case.
+	Room(server int, now time.Time) int
+	// Again picks as Pick does, for a call that server back has sent back.
+	Again(now time.Time, draw uint64, back int) int
+}
+
 // Counter is a Picker that counts for what reason it picked.
 type Counter interface {
 	// Reasons adds to counts.
@@ -97,14 +106,31 @@ func (b *balanced) Update() {
 
 // Pick implements Picker.
 func (b *balanced) Pick(now time.Time, draw uint64) int {
+	return b.pick(balancer.Query{Now: now, Draw: draw, Attempt: 1})
+}
+
+func (b *balanced) pick(q balancer.Query) int {
 	if b.picker == nil {
 		return -1
 	}
-	e := b.picker.Pick(balancer.Query{Now: now, Draw: draw, Attempt: 1})
+	e := b.picker.Pick(q)
 	if e == nil {
 		return -1
 	}
 	return b.servers[e]
+}
+
+// Room implements Wary.
+func (b *balanced) Room(server int, now time.Time) int {
+	if w, ok := b.picker.(balancer.Wary); ok {
+		return w.Room(b.caller.endpoints[server], now)
+	}
+	return 0
+}
+
+// Again implements Wary.
+func (b *balanced) Again(now time.Time, draw uint64, back int) int {
+	return b.pick(balancer.Query{Now: now, Draw: draw, Attempt: 1, Avoid: []*endpoint.Endpoint{b.caller.endpoints[back]}})
 }
 
 // Observe implements Observer.

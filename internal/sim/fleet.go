@@ -65,7 +65,7 @@ type visit struct {
 }
 
 // outcomes are what the judge of real attempts makes of what happens here.
-type outcomes struct{ ok, failed, overloaded, refused, reset, late outcome.Outcome }
+type outcomes struct{ ok, failed, overloaded, refused, reset, late, back outcome.Outcome }
 
 func judged() outcomes {
 	status := func(code int) outcome.Outcome {
@@ -79,6 +79,7 @@ func judged() outcomes {
 		refused:    err(&outcome.UnsentError{Err: io.ErrClosedPipe}),
 		reset:      err(io.ErrUnexpectedEOF),
 		late:       err(context.DeadlineExceeded),
+		back:       outcome.Outcome{Class: outcome.Neutral, Status: outcome.SentBack.Status(), Unsent: true},
 	}
 }
 

@@ -22,32 +22,29 @@ const noise = .05
 // near to the best there is. By their own calls alone callers are far from it.
 func TestProofManyCallers(t *testing.T) {
 	f := fleet{servers: 20, callers: 200, load: .85, seeds: either(8, 2), measure: either[time.Duration](10, 4) * time.Second}
-	rivals := []rival{loadFed, leastRequest, centralTwo, centralJSQ}
+	rivals := []rival{loadFed, kept, leastRequest, centralTwo, centralJSQ}
 	line := f.run(t, rivals, nil)
 	f.sharing = true
 	shared := f.run(t, rivals, nil)
 	fed, least := line[loadFed.name].p99/line[centralJSQ.name].p99, line[leastRequest.name].p99/line[centralJSQ.name].p99
 	fedShared, leastShared := shared[loadFed.name].p99/shared[centralJSQ.name].p99, shared[leastRequest.name].p99/shared[centralJSQ.name].p99
 	t.Logf("p99 over that of central join-the-shortest-queue: %.2f in line, %.2f sharing; least request %.1f and %.1f", fed, fedShared, least, leastShared)
-	assert.Less(t, fed, 1.3)
-	assert.Less(t, fedShared, 1.7, "not 1.5 in each: an omniscient choice of two has 1.3 there")
-	assert.Less(t, (fed+fedShared)/2, 1.5)
-	// Control: what everybody has.
+	assert.Less(t, fed, 1.2)
+	assert.Less(t, fedShared, 1.5)
+	// Controls: nobody sends a call back, and what everybody has.
+	assert.Greater(t, shared[kept.name].p99/shared[centralJSQ.name].p99, 1.5)
 	assert.Greater(t, least, 5.)
 	assert.Greater(t, leastShared, 5.)
 }
 
 // Few callers know much by themselves, and lose nothing.
 func TestProofFewCallers(t *testing.T) {
-	for _, f := range []struct {
-		servers, callers int
-		bound            float64
-	}{{3, 3, 1.15}, {20, 5, 1.15}, {6, 30, 1.3}} {
+	for _, size := range [][2]int{{3, 3}, {20, 5}, {6, 30}} {
 		for _, sharing := range []bool{false, true} {
-			f, bound := fleet{servers: f.servers, callers: f.callers, load: .85, sharing: sharing, seeds: either(6, 2)}, f.bound
+			f := fleet{servers: size[0], callers: size[1], load: .85, sharing: sharing, seeds: either(6, 2)}
 			f.measure = f.enough(either(30e3, 6e3), 3*time.Second, time.Minute)
 			got := f.run(t, either([]rival{loadFed, leastRequest, peakEWMA, prequal, centralJSQ}, []rival{loadFed, centralJSQ}), nil)
-			assert.Less(t, got[loadFed.name].p99, bound*got[centralJSQ.name].p99, "%v", f)
+			assert.Less(t, got[loadFed.name].p99, either(1.15, 1.2)*got[centralJSQ.name].p99, "%v", f)
 		}
 	}
 }
@@ -93,7 +90,7 @@ func TestProofTable(t *testing.T) {
 					assert.Less(t, got[loadFed.name].p99, (1+noise)*peak, "%v", f)
 					if best, ok := got[centralJSQ.name]; ok {
 						over := got[loadFed.name].p99 / best.p99
-						assert.Less(t, over, map[bool]float64{true: 1.15, false: 2.4}[f.callers <= 5], "%v", f)
+						assert.Less(t, over, map[bool]float64{true: 1.15, false: 2}[f.callers <= 5], "%v", f)
 					}
 				}
 			}

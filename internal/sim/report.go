@@ -33,22 +33,29 @@ type saying struct {
 
 // report returns the text of the report that an answer carries, "" for none.
 func (s *server) report(c *call) string {
-	text := s.say(&c.ticket)
+	text := s.aged(s.say(&c.ticket))
 	f := s.fleet
-	if f.staleness > 0 {
-		s.said.push(saying{f.now, text})
-		text = ""
-		for s.said.len() > 1 && s.said.items[s.said.head+1].at <= f.now-f.staleness {
-			s.said.pop()
-		}
-		if first := s.said.first(); first.at <= f.now-f.staleness {
-			text = first.text
-		}
-	}
 	if f.loss > 0 && f.losses.Float64() < f.loss {
 		return ""
 	}
 	return text
+}
+
+// aged returns what the server has said in the place of text, if reports are
+// old.
+func (s *server) aged(text string) string {
+	f := s.fleet
+	if f.staleness == 0 {
+		return text
+	}
+	s.said.push(saying{f.now, text})
+	for s.said.len() > 1 && s.said.items[s.said.head+1].at <= f.now-f.staleness {
+		s.said.pop()
+	}
+	if first := s.said.first(); first.at <= f.now-f.staleness {
+		return first.text
+	}
+	return ""
 }
 
 func (s *server) say(t *overload.Ticket) string {

@@ -16,7 +16,10 @@ type Result struct {
 	// well and of those that timed out, which took so long. Other failures are
 	// not among them: that they come fast is nothing to be proud of.
 	Mean, P50, P90, P99, P999, Max time.Duration
-	// Picks counts calls by server.
+	// SentBack counts calls that a server sent back, and another one answered.
+	SentBack int
+	// Picks counts calls by server, those that were sent back where they went
+	// then.
 	Picks []int
 	// Seconds are all seconds of the run, from its beginning.
 	Seconds []Second
@@ -24,9 +27,11 @@ type Result struct {
 	// Herding by what part of that servers differ at one time: the coefficient
 	// of variation, on the average over time.
 	InFlight, Herding float64
-	// Reported is the part of the answers that brought a load report.
+	// Reported is the part of the answers that brought a load report, without
+	// those that sent a call back.
 	Reported float64
-	// Reasons counts picks by reason, if the Chooser says.
+	// Reasons counts picks by reason, if the Chooser says: one for each call, and
+	// another for each that was sent back.
 	Reasons map[string]uint64
 	// Probes counts probes.
 	Probes int
@@ -100,6 +105,19 @@ func (t *tally) called(at int64, n int) {
 	t.second(at).Picks[n]++
 	if at >= t.from {
 		t.out.Picks[n]++
+	}
+}
+
+// moved counts a call that began at start and was sent back by a server, and
+// so goes to another.
+func (t *tally) moved(start int64, from, to int) {
+	p := t.second(start).Picks
+	p[from]--
+	p[to]++
+	if start >= t.from {
+		t.out.SentBack++
+		t.out.Picks[from]--
+		t.out.Picks[to]++
 	}
 }
 

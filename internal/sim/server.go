@@ -33,6 +33,9 @@ type Server struct {
 	// server that starts a goroutine for each. One that enforces the limit of
 	// Workers has the queue to itself and knows the time without it.
 	Guard *overload.Policy
+	// Keeps makes it let every request in, as a server does that knows nothing of
+	// sending back. Servers whose reports are not true are such too.
+	Keeps bool
 	// Reports is what it says of its load.
 	Reports Reports
 	// Joins is when callers come to know it. Zero is from the beginning.
@@ -135,7 +138,7 @@ func (s *server) start() {
 		p = *s.Guard
 	}
 	s.blocks = p.Mode == outcome.Enforce
-	guard, err := overload.New(p, overload.Options{CPU: s.cpu})
+	guard, err := overload.New(p, overload.Options{CPU: s.cpu, Processors: s.workers()})
 	if err != nil {
 		panic(fmt.Sprintf("sim: server %d: guard: %v", s.index, err))
 	}

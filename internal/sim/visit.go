@@ -22,8 +22,35 @@ func (s *server) arrive(c *call) {
 		s.parked = append(s.parked, c)
 	default:
 		s.inside++
+		if s.sendsBack(c) {
+			s.sendBack(c)
+			return
+		}
 		s.enter(c)
 	}
+}
+
+// sendsBack asks the guard whether the request of a call goes back. One that
+// only looks on has no say, but counts what it would do: as it stands for one
+// that lets all in at once, that is done.
+func (s *server) sendsBack(c *call) bool {
+	if c.room == 0 || s.Keeps || s.Reports > True {
+		return false
+	}
+	if s.blocks && s.fleet.stirred {
+		synctest.Wait()
+	}
+	before := s.guard.Stats().WouldSendBack
+	return s.guard.SendBack(&c.ticket, c.room) || s.guard.Stats().WouldSendBack > before
+}
+
+// sendBack answers a call whose request the server does not work on. Its report
+// is what makes it such an answer, and does not get lost.
+func (s *server) sendBack(c *call) {
+	text := s.aged(s.say(&c.ticket))
+	c.back, c.ticket = true, overload.Ticket{}
+	s.inside--
+	s.fleet.answer(c, s.fleet.outcomes.back, text)
 }
 
 // enter takes a request to the guard.
