@@ -27,9 +27,11 @@ func TestRoomIsTheInverseOfCost(t *testing.T) {
 			each, k := u.cost(&r, 0, 0)
 			return each * weigh(k, share)
 		}
-		expected := of(1 + rnd.IntN(60))
+		n := 1 + rnd.IntN(60)
+		expected := of(n)
 		// As it comes out of a token, with the last bits left to chance.
 		drawn := float64(math.Float32frombits(math.Float32bits(float32(expected))&^ties | rnd.Uint32()&ties))
+		require.Equal(t, n, roomFor(drawn, float64(r.ServiceTime), r.Limit, share), "%+v, share %v", r, share)
 		for _, most := range []float64{expected, drawn, expected * (1 + rnd.Float64())} {
 			room := roomFor(most, float64(r.ServiceTime), r.Limit, share)
 			require.LessOrEqual(t, of(room), most*1.0002, "%+v, share %v: room for %d at %v", r, share, room, most)
@@ -56,6 +58,10 @@ func TestNoRoomForWhatWasPutBack(t *testing.T) {
 	}
 	require.Equal(t, eps[0], p.Pick(Query{Now: now}))
 	require.Equal(t, 2, p.Room(eps[0], now))
+	// Nor is there any where what else is known may not be picked.
+	p.feds[1].due.Store(1 << 60)
+	require.Zero(t, p.Room(eps[0], now))
+	p.feds[1].due.Store(0)
 	p.putBack(eps[0], now)
 	require.Zero(t, p.Room(eps[0], now))
 }

@@ -1,6 +1,7 @@
 package balancer_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -43,6 +44,8 @@ func TestLoadFedRoom(t *testing.T) {
 		"beyond the limit":          {reports: []endpoint.LoadReport{says(1, 2), says(5, 0)}, want: 3}, // n·n/2 is 4.5, and 8 of one more
 		"short requests":            {reports: []endpoint.LoadReport{report(1, 0, ms), report(5, 0, ms)}, want: 12},
 		"no service times":          {reports: []endpoint.LoadReport{says(1, 9), {InFlight: 5, Limit: 9}}, want: 6},
+		"no service times at all":   {reports: []endpoint.LoadReport{{InFlight: 1, Limit: 9}, {InFlight: 5, Limit: 9}}, want: 6}, // 10 ms each
+		"a factor that is none":     {policy: balancer.LoadFed{SendBack: math.NaN()}, reports: []endpoint.LoadReport{says(1, 0), says(5, 0)}, want: 6},
 		"more weight":               {reports: []endpoint.LoadReport{says(3, 0), says(3, 0)}, weight: weights(3, 1), want: 10}, // 1 + 6·1.5
 		"less weight":               {reports: []endpoint.LoadReport{says(0, 0), says(9, 0)}, weight: weights(1, 3), want: 4},  // 1 + 6·½
 		"more weight and a limit":   {reports: []endpoint.LoadReport{says(3, 4), says(3, 0)}, weight: weights(3, 1), want: 6},
@@ -64,6 +67,14 @@ func TestLoadFedRoom(t *testing.T) {
 		"the next has failed": {reports: []endpoint.LoadReport{says(1, 0), says(5, 0)}, after: func(f *tokens) {
 			f.tell(1, outcome.Result{Outcome: outcome.Outcome{Class: outcome.Connect}})
 		}},
+		"the next has failed, there is another": {reports: []endpoint.LoadReport{says(1, 0), says(5, 0), says(7, 0)}, after: func(f *tokens) {
+			f.tell(1, outcome.Result{Outcome: outcome.Outcome{Class: outcome.Connect}})
+		}, want: 8},
+		"one in the midst has left": {reports: []endpoint.LoadReport{says(1, 0), says(5, 0), says(7, 0)}, before: func(f *tokens) {
+			f.picker = f.b.Update([]*endpoint.Endpoint{f.eps[0], f.eps[2]})
+		}, want: 8},
+		"its own next token":   {reports: []endpoint.LoadReport{says(1, 0), says(5, 0)}, after: func(f *tokens) { f.say(0, says(0, 0)) }, want: 6},
+		"only its own is left": {reports: []endpoint.LoadReport{says(1, 0)}, after: func(f *tokens) { f.say(0, says(0, 0)) }},
 		"has left itself": {reports: []endpoint.LoadReport{says(1, 0), says(5, 0), says(6, 0)}, after: func(f *tokens) {
 			f.eps[0], _ = endpoint.New(endpoint.Info{Addr: "elsewhere"}, f.now)
 		}},
@@ -137,6 +148,16 @@ func TestLoadFedLearnsFromWhatIsSentBack(t *testing.T) {
 	sentBack(f, 2, 2, true)
 	sentBack(f, 0, 1, false)
 	assert.Equal(t, []int{2, 1}, f.byToken(t))
+	// Where nobody says how long requests take, that is what they took there.
+	f = newTokens(balancer.LoadFed{}, 2, nil)
+	for i := range f.eps {
+		f.say(i, report(4, 50, 0))
+	}
+	require.Len(t, f.byToken(t), 2)
+	f.controls[f.eps[1]].Report(report(2, 50, 0), f.now)
+	f.tell(1, outcome.Result{Latency: time.Second, Reported: true, SentBack: true})
+	f.say(0, report(3, 50, 0))
+	assert.Equal(t, []int{1, 0}, f.byToken(t))
 	// Control: of another neutral result there is none.
 	f.tell(1, outcome.Result{Latency: ms, Reported: true})
 	assert.Empty(t, f.byToken(t))
