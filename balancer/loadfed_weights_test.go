@@ -3,6 +3,7 @@ package balancer_test
 import (
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 
@@ -14,7 +15,13 @@ import (
 // weighed returns how many times its part by weight each endpoint has of calls
 // that come at a rate in a unit of time, while it says the truth of what it has
 // to do.
-func weighed(p balancer.Policy, rate float64, weights ...uint32) []float64 {
+func weighed(t *testing.T, p balancer.Policy, rate float64, weights ...uint32) (parts []float64) {
+	// In a bubble what is left to chance is the same each time, for the clock is.
+	synctest.Test(t, func(*testing.T) { parts = weighedNow(p, rate, weights...) })
+	return parts
+}
+
+func weighedNow(p balancer.Policy, rate float64, weights ...uint32) []float64 {
 	const calls = 20000
 	s := newSimulation(len(weights), 1, 3)
 	s.fleet, s.rate = newFleet(len(weights), func(i int) uint32 { return weights[i] }), rate
@@ -50,7 +57,7 @@ func TestLoadFedKeepsToWeights(t *testing.T) {
 	many := []uint32{1, 100, 100, 100, 100, 100, 100, 100, 100, 100}
 	for _, weights := range [][]uint32{{1, 3}, {1, 1000}, {1, 1, 98}, {1, 2, 3, 4, 5, 6, 7, 8}, many} {
 		for _, rate := range []float64{rarely, seldom, little, much} {
-			parts := weighed(balancer.LoadFed{}, rate, weights...)
+			parts := weighed(t, balancer.LoadFed{}, rate, weights...)
 			for i, part := range parts {
 				assert.Less(t, part, 4.0, "%v of %v at %v: %.2f", weights[i], weights, rate, parts)
 				assert.Greater(t, part, .15, "%v of %v at %v: %.2f", weights[i], weights, rate, parts)
@@ -58,13 +65,13 @@ func TestLoadFedKeepsToWeights(t *testing.T) {
 		}
 	}
 	// Control: nobody looks for what has no token.
-	assert.Less(t, weighed(balancer.LoadFed{Exploration: -1}, seldom, many...)[0], .1)
+	assert.Less(t, weighed(t, balancer.LoadFed{Exploration: -1}, seldom, many...)[0], .1)
 }
 
 // That an average is old draws no calls to who is to have few of them.
 func TestPeakEWMAKeepsToWeightsWhereCallsAreRare(t *testing.T) {
 	for _, weights := range [][]uint32{{1, 1000}, {1, 1, 98}, {1, 2, 3, 4}} {
-		for i, part := range weighed(balancer.PeakEWMA{}, rarely, weights...) {
+		for i, part := range weighed(t, balancer.PeakEWMA{}, rarely, weights...) {
 			assert.InDelta(t, 1, part, .4, "%v of %v", weights[i], weights)
 		}
 	}

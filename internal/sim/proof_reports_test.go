@@ -71,14 +71,15 @@ func TestProofReportsLost(t *testing.T) {
 }
 
 // Old reports are worth less, and very old ones, that say of themselves that
-// they are new, worse than none.
+// they are new, next to nothing: worse than none where no call is sent back.
 func TestProofReportsStale(t *testing.T) {
 	f := many(true)
 	peak := f.run(t, []rival{peakEWMA}, nil)[peakEWMA.name].p99
-	for stale, bound := range map[time.Duration]float64{100 * time.Millisecond: 1, time.Second: either(2., 4.)} {
+	for stale, bound := range map[time.Duration]float64{100 * time.Millisecond: .6, time.Second: either(1.1, 2)} {
 		t.Logf("reports %v old", stale)
-		got := f.run(t, []rival{loadFed}, func(s *sim.Scenario) { s.Staleness = stale })[loadFed.name].p99
-		assert.Less(t, got, bound*peak)
+		got := f.run(t, []rival{loadFed, kept}, func(s *sim.Scenario) { s.Staleness = stale })
+		assert.Less(t, got[loadFed.name].p99, bound*peak)
+		assert.Less(t, got[loadFed.name].p99, .9*got[kept.name].p99)
 	}
 }
 

@@ -101,8 +101,8 @@ func TestProofSentBackCostsNothing(t *testing.T) {
 		change func(*sim.Scenario)
 	}{
 		{"little to do", .3, .04, nil},
-		{"brief requests", .85, .06, brief},
-		{"brief requests, jitter", .85, .06, func(s *sim.Scenario) { brief(s); s.Jitter = 500 * time.Microsecond }},
+		{"brief requests", .85, .09, brief},
+		{"brief requests, jitter", .85, .09, func(s *sim.Scenario) { brief(s); s.Jitter = 500 * time.Microsecond }},
 		{"jitter", .85, .15, func(s *sim.Scenario) { s.Jitter = 2 * time.Millisecond }},
 		{"a long way", .85, .17, func(s *sim.Scenario) { s.Delay = 20 * time.Millisecond }},
 		{"too much to do", .85, .45, flood(nil)},
