@@ -51,6 +51,7 @@ func TestSentBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var back, answered [2]int
+			fastest := [2]time.Duration{time.Hour, time.Hour}
 			s := sim.Scenario{
 				Seed: 1, Servers: []sim.Server{c.server, {Workers: 1}}, Load: .9, Work: sim.Work{Constant: true}, Measure: 4 * second, Warm: -1,
 				Timeout: time.Minute, Callers: 3,
@@ -58,7 +59,7 @@ func TestSentBack(t *testing.T) {
 					if !r.SentBack {
 						answered[server]++
 						assert.Equal(t, outcome.Success, r.Class)
-						assert.GreaterOrEqual(t, r.Latency, 10500*time.Microsecond, "of this attempt alone")
+						fastest[server] = min(fastest[server], r.Latency)
 						return
 					}
 					back[server]++
@@ -80,6 +81,7 @@ func TestSentBack(t *testing.T) {
 				assert.Zero(t, back[0])
 			} else {
 				assert.Greater(t, back[0], 20)
+				assert.Equal(t, 10500*time.Microsecond, fastest[1], "of this attempt alone")
 			}
 		})
 	}
