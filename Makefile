@@ -42,7 +42,7 @@ help:
 test: lint race budgets examples
 	@$(say) 'make test: passed'
 
-## lint: format, modules, vet for three systems, modernizers, staticcheck
+## lint: format, modules, vet, modernizers, staticcheck
 .PHONY: lint
 lint: format tidy vet fix staticcheck
 
@@ -55,11 +55,11 @@ tidy:
 	@$(say) 'go mod tidy -diff'
 	$(call each,$(MODULES),$(GO) mod tidy -diff)
 
+# To vet for another system takes all that is imported compiled for it: that is in proof. Here a test of internal/archtest
+# checks the types for windows and darwin.
 vet:
-	@$(say) 'go vet: this system, and for what others import windows and darwin'
+	@$(say) 'go vet'
 	$(call each,$(TESTED),$(GO) vet ./...)
-	$(call each,.,GOOS=windows $(GO) vet ./...)
-	$(call each,.,GOOS=darwin $(GO) vet ./...)
 
 fix:
 	@$(say) 'go fix -diff'
@@ -69,7 +69,7 @@ staticcheck:
 	@$(say) 'staticcheck'
 	$(call each,$(TESTED),$(shell $(STATICCHECK_PATH)) ./...)
 
-# vet=off: the vet step has run, for more systems than go test would.
+# vet=off: the vet step has run, with more checks than go test has.
 .PHONY: race budgets examples
 race:
 	@$(say) 'tests and fuzz seeds in shuffled order $(RACE)'
@@ -77,7 +77,7 @@ race:
 	$(call each,$(TESTED),$(GO) test $(RACE) -shuffle=on -vet=off -timeout=$(TIMEOUT) ./...)
 
 budgets:
-	@$(say) 'allocation budgets, and what is long under the race detector, without it'
+	@$(say) 'allocation budgets, types for windows and darwin, and what else is long under the race detector, without it'
 	$(call each,$(TESTED),GO=$(GO) "$(CURDIR)/scripts/budgets.sh")
 
 examples:
@@ -85,9 +85,12 @@ examples:
 	@if [ -d examples ]; then $(GO) build -o /dev/null ./examples/...; fi
 	@if [ -d examples/bookinfo ]; then echo 'go run ./examples/bookinfo -check'; $(GO) run ./examples/bookinfo -check; fi
 
-## proof: the long tables and soaks, then every fuzz target for FUZZTIME
+## proof: vet for windows and darwin, the long tables and soaks, then every fuzz target for FUZZTIME
 .PHONY: proof
 proof:
+	@$(say) 'go vet for windows and darwin, for what others import'
+	$(call each,.,GOOS=windows $(GO) vet ./...)
+	$(call each,.,GOOS=darwin $(GO) vet ./...)
 	@$(say) 'long tables and soaks'
 	$(call each,$(TESTED),TULLE_PROOF=1 $(GO) test -count=1 -vet=off -timeout=60m -run Proof ./...)
 	@$(MAKE) --no-print-directory fuzz

@@ -11,6 +11,7 @@
 //   - state: no init, no package-level mutable state, no sync.Pool
 //   - tests: no sleeping outside a synctest bubble, none skipped
 //   - docs: doc.go, a checked Example and comments on exported names in every public package
+//   - systems: the types of the core and its tests as windows and darwin have them
 //   - texts: file sizes, words the glossary avoids, unfinished work, paths of one machine
 //
 // A change that is meant shows in the golden files: run the tests of this package with -update, then read the diff.

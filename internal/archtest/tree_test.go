@@ -58,7 +58,7 @@ func load(fsys fs.FS) (*tree, error) {
 			return nil
 		}
 		switch path.Ext(name) {
-		case ".test", ".out", ".prof":
+		case ".test", ".out", ".prof", ".git": // .git is a file in a work tree beside the clone
 			return nil
 		}
 		src, err := fs.ReadFile(fsys, name)
