@@ -21,6 +21,9 @@ func formRows() []row[*handlerWorld] {
 // form that was read before is left to who has read it.
 func handledFormFiles(t testing.TB, w *handlerWorld) {
 	var file string
+	// Who answers for a handler that panics may have sent the response before the
+	// panic gets here.
+	done := make(chan struct{}, 1)
 	read := func(r *http.Request) {
 		if err := r.ParseMultipartForm(1); err != nil {
 			t.Errorf("%s: reading the form: %v", r.URL.Path, err)
@@ -36,6 +39,7 @@ func handledFormFiles(t testing.TB, w *handlerWorld) {
 			}
 		}),
 		func(wrapped http.Handler, rw http.ResponseWriter, r *http.Request) {
+			defer func() { done <- struct{}{} }()
 			file = ""
 			before := r.URL.Path == "/read/before"
 			if before {
@@ -73,6 +77,7 @@ func handledFormFiles(t testing.TB, w *handlerWorld) {
 		r := w.request("POST", path, &body)
 		r.Header.Set("Content-Type", form.FormDataContentType())
 		w.do(r)
+		<-done
 	}
 }
 
