@@ -36,7 +36,7 @@ func TestNoIncidentIsLost(t *testing.T) {
 	s := m.plan.Load().services["reviews"]
 	target := s.view.Load().members[0]
 	f := target.feeds.Load()
-	stop := make(chan struct{})
+	stop, built := make(chan struct{}), make(chan struct{}, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -44,12 +44,17 @@ func TestNoIncidentIsLost(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				s.stale.Store(true)
-				s.build() // as the service's goroutine does
+				s.mu.Lock()
+				s.reconcileLocked(s.view.Load().members, time.Now()) // as the service's goroutine does
+				s.mu.Unlock()
+				select {
+				case built <- struct{}{}:
+				default:
+				}
 			}
 		}
 	})
-	const rounds = 3000
+	const rounds = 6000
 	finish := func(c outcome.Class) {
 		for {
 			permit, err := f.breaker.Allow(time.Now())
@@ -63,11 +68,11 @@ func TestNoIncidentIsLost(t *testing.T) {
 	for range rounds {
 		finish(outcome.ServerError)
 		for !held(target.Availability(), endpoint.BreakerOpen) {
-			runtime.Gosched()
+			<-built
 		}
 		finish(outcome.Success)
 		for held(target.Availability(), endpoint.BreakerOpen) {
-			runtime.Gosched()
+			<-built
 		}
 		require.NoError(t, m.alerts.wait(t.Context()))
 	}
