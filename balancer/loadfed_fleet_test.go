@@ -1,3 +1,5 @@
+//go:build !race
+
 package balancer_test
 
 import (

@@ -228,3 +228,10 @@ func TestHandlerPanic(t *testing.T) {
 	}()
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/response", nil))
 }
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

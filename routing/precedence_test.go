@@ -1,3 +1,5 @@
+//go:build !race
+
 package routing_test
 
 import (
@@ -38,13 +40,6 @@ var precedence = []criterion{
 	{"query", func(c candidate) int { return len(c.m.Query) }},
 	{"order of rules", func(c candidate) int { return -c.rule }},
 	{"order of matches", func(c candidate) int { return -c.number }},
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // linear is a table that asks every match of every rule.
