@@ -24,19 +24,31 @@ type status struct{ atomic.Int64 }
 
 func (s *status) RoundTrip(*http.Request) (*http.Response, error) { return answer(int(s.Load())), nil }
 
+// gated answers no probe before it is opened.
+type gated struct {
+	http.RoundTripper
+	open chan struct{}
+}
+
+func (g gated) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-g.open
+	return g.RoundTripper.RoundTrip(r)
+}
+
 func TestThresholds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := health.NewProber(health.ProberOptions{Draw: half})
 		defer p.Close()
 		var changes atomic.Int64
-		s := &status{}
+		s, open := &status{}, make(chan struct{})
 		s.Store(200)
 		c := p.Watch(health.Subject{
-			Name: "reviews", Endpoint: newEndpoint("a:80"), Probe: health.Probe{Path: "/"}, RoundTripper: s,
+			Name: "reviews", Endpoint: newEndpoint("a:80"), Probe: health.Probe{Path: "/"}, RoundTripper: gated{s, open},
 			Changed: func() { changes.Add(1) },
 		})
 		_, known, _, _ := c.Verdict()
 		require.False(t, known, "nothing is known before the first result")
+		close(open)
 		at := time.Now()
 		expect := func(healthy bool, cause string, since time.Time, changed int64) {
 			t.Helper()
