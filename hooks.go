@@ -31,8 +31,8 @@ type Hooks struct {
 type AttemptDone struct {
 	// Call is the call that the attempt belongs to.
 	Call *Call
-	// Attempt counts from 1. One whose request was sent back (see
-	// outcome.Result) is followed by another of the same number.
+	// Attempt counts from 1. What is made in the place of one whose request was
+	// sent back (see outcome.Result) has the same number.
 	Attempt int
 	// Endpoint is the address that the attempt was made at.
 	Endpoint string

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -178,10 +176,8 @@ func TestInboundSentBackIsTold(t *testing.T) {
 		entered, leave := make(chan struct{}), make(chan struct{})
 		f := newFront(t, tulle.Inbound{Overload: &overload.Policy{Mode: mode, MaxInFlight: 1}}, map[string]http.HandlerFunc{
 			"/": fine, "/slow": func(http.ResponseWriter, *http.Request) { entered <- struct{}{}; <-leave },
-		}, tulle.WithErrorWriter(func(w http.ResponseWriter, r *http.Request, e *tulle.Error) {
-			assert.Equal(t, outcome.SentBack, e.Reason)
-			w.Header().Set("X-Ours", "1")
-			tulle.WriteError(w, r, e)
+		}, tulle.WithErrorWriter(func(_ http.ResponseWriter, _ *http.Request, e *tulle.Error) {
+			t.Errorf("it is for a mesh, and no matter of %v", e)
 		}))
 		var wg sync.WaitGroup
 		wg.Go(func() { f.ask("/slow", nil) })
@@ -189,7 +185,7 @@ func TestInboundSentBackIsTold(t *testing.T) {
 		w := visit(f.http, "GET /", "", with("Tulle-Call", "r=1"))
 		require.Equal(t, status, w.Code)
 		back := mode == outcome.Enforce
-		assert.Equal(t, back, w.Header().Get("X-Ours") != "")
+		assert.Equal(t, back, strings.Contains(w.Body.String(), `"reason":"sent_back"`))
 		assert.Equal(t, back, strings.Contains(f.log.String(), "status=421 reason=sent_back"), f.log.String())
 		assert.NotContains(t, f.log.String(), "level=WARN")
 		assert.NotContains(t, f.last().Attributes(), "error.type")
@@ -391,35 +387,24 @@ func (w *watched) Read(p []byte) (int, error) {
 	return w.Reader.Read(p)
 }
 
-// A handler may pass on what it was told to a server behind it, which then sends
-// the request back: whoever asked is told so, with the load of whom he asked.
-func TestInboundPassesOnWhatCameBack(t *testing.T) {
-	for name, row := range map[string]struct {
-		room     string
-		back     bool
-		inFlight float64
-	}{
-		"asked":     {"r=1", true, 0},
-		"not asked": {"", false, 0},
+// What is for this server alone the handler does not see, so that a proxy in it
+// cannot pass it on; whoever called is left what he sent.
+func TestInboundKeepsTheRoomToItself(t *testing.T) {
+	guarded := tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 9}}
+	seen := func(h func(http.Handler) http.Handler, value string) (handler, caller http.Header) {
+		wrapped := h(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { handler = r.Header }))
+		visit(wrapped, "GET /", "", with("Tulle-Call", value), with("X-Other", "1"), func(r *http.Request) { caller = r.Header })
+		return handler, caller
+	}
+	guard, err := overload.New(*guarded.Overload, overload.Options{})
+	require.NoError(t, err)
+	for name, h := range map[string]func(http.Handler) http.Handler{
+		"mesh": inbound(t, guarded).Handler, "mesh without a guard": inbound(t, tulle.Inbound{}).Handler, "guard alone": guard.Middleware,
 	} {
-		t.Run(name, func(t *testing.T) {
-			_, busy, _ := occupied(t, tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 1, Waiting: -1}})
-			front := inbound(t, tulle.Inbound{Overload: &overload.Policy{MaxInFlight: 9}})
-			proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "behind"})
-			proxy.Transport = roundTripperFunc(func(r *http.Request) (*http.Response, error) {
-				w := httptest.NewRecorder()
-				r.RemoteAddr = "192.0.2.1:1"
-				busy.ServeHTTP(w, r)
-				return w.Result(), nil
-			})
-			w := visit(front.Handler(proxy), "GET /", "", with("Tulle-Call", row.room))
-			r := reported(t, w.Header())
-			assert.Equal(t, row.back, w.Code == http.StatusMisdirectedRequest)
-			assert.Equal(t, row.back, r.SentBack)
-			assert.Equal(t, row.inFlight, r.InFlight)
-			assert.EqualValues(t, 9, r.Limit)
-			assert.Zero(t, front.State().Inbound.Overload.InFlight, "the place is given back")
-			assert.False(t, reported(t, visit(front.Handler(http.HandlerFunc(fine)), "GET /", "").Header()).SentBack)
-		})
+		handler, caller := seen(h, "d=5000, r=7")
+		assert.Equal(t, http.Header{"X-Other": {"1"}}, handler, name)
+		assert.Equal(t, "d=5000, r=7", caller.Get("Tulle-Call"), name)
+		handler, _ = seen(h, "d=5000")
+		assert.Equal(t, "d=5000", handler.Get("Tulle-Call"), "%s: the control", name)
 	}
 }

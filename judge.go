@@ -111,8 +111,8 @@ const (
 )
 
 // neutral reports whether an error is none of the endpoint's: the caller went
-// away, he or a rate limit left too little time, or the request was never a
-// request.
+// away, he, a rate limit or another endpoint left too little time, or the
+// request was never a request.
 func (a *attempt) neutral(now time.Time) bool {
 	c := a.call
 	if a.out.Class.Failed() && malformed(c.in) {
@@ -124,7 +124,14 @@ func (a *attempt) neutral(now time.Time) bool {
 		deadline, expired = c.turn.until, true
 	}
 	if !expired {
-		return c.in.Context().Err() != nil || cancelled(c.in)
+		if c.in.Context().Err() != nil || cancelled(c.in) {
+			return true
+		}
+		if !a.again() || a.req.Context().Err() == nil {
+			return false
+		}
+		// The endpoint that sent the request back has had a part of its time.
+		deadline = now
 	}
 	enough := neutralFloor
 	if c.dest.service.latency.Count(now) >= neutralSamples {

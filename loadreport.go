@@ -32,7 +32,7 @@ func (a *attempt) report(fields http.Header, now time.Time) bool {
 		a.feeds.notes.refused.add(err, now)
 		return false
 	}
-	a.sentBack = r.SentBack && a.room > 0 && a.out.Status == http.StatusMisdirectedRequest
+	a.sentBack = r.SentBack && a.room > 0 && a.resp.StatusCode == http.StatusMisdirectedRequest
 	r.SentBack = false // it says nothing of the endpoint
 	a.target.control.Report(r, now)
 	if a.leaving = r.Leaving; r.Leaving && !a.call.mirrored && a.feeds.leaving.announce(now) {

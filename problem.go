@@ -21,7 +21,8 @@ import (
 // WithErrorWriter sets what answers requests that the mesh refuses on their
 // way to a handler. It gets an *Error whose Reason says why, whose cause may
 // hold what is not for callers, and whose header fields are set already. By
-// default it is WriteError.
+// default it is WriteError. What is sent back unworked (outcome.SentBack) is
+// always answered by WriteError, as its caller is a mesh.
 func WithErrorWriter(write func(w http.ResponseWriter, r *http.Request, e *Error)) Option {
 	return optionFunc(func(o *options) { o.errorWriter = write })
 }

@@ -27,6 +27,11 @@ func (a *attempt) expect(g *generation) {
 	if c.in.Method == http.MethodConnect || len(c.in.Header["Upgrade"]) > 0 {
 		return
 	}
+	if c.in.Trailer != nil {
+		// It is one map for all attempts, and an HTTP/2 server of net/http takes
+		// trailers that come after its answer for an error of the connection.
+		return
+	}
 	a.room = int32(min(max(0, g.wary.Room(a.target.Endpoint, a.start)), math.MaxInt32))
 }
 
@@ -39,11 +44,15 @@ func (a *attempt) mayComeBack(b retry.Body) bool {
 
 func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
 
+// again reports whether the attempt is made in the place of one that has come
+// back.
+func (a *attempt) again() bool { return a.prev != nil && a.prev.n == a.n }
+
 // comesBack accounts for an attempt whose request has come back unworked, with
 // whom it concerns: the balancer, which has a report of the endpoint, and the
 // hooks. It says nothing about how the endpoint works.
 func (a *attempt) comesBack(r *outcome.Result) {
-	a.out = outcome.Outcome{Class: outcome.Neutral, Status: a.out.Status, Unsent: true}
+	a.out = outcome.Outcome{Class: outcome.Neutral, Status: a.resp.StatusCode, Unsent: true}
 	r.Outcome, r.SentBack = a.out, true
 	a.call.dest.service.sentBack.Add(1)
 	if a.observer != nil {

@@ -235,6 +235,53 @@ func TestSentBackWhereNothingIsLeft(t *testing.T) {
 	})
 }
 
+// Judges of one's own need not tell the status.
+type lazyJudge struct{}
+
+func (lazyJudge) Classify(resp *http.Response, err error) outcome.Outcome {
+	if err == nil && resp.StatusCode < 500 {
+		return outcome.Outcome{Class: outcome.Success}
+	}
+	return outcome.HTTP{}.Classify(resp, err)
+}
+
+func TestSentBackWhateverTheJudgeSays(t *testing.T) {
+	warily(t, 7, func(w *world, c tulle.Config, _ wary, _, _ *busy) {
+		c.Services[0].Classifier = lazyJudge{}
+		assert.Equal(w, "second", w.get(w.mesh(c), "http://reviews/").body)
+	})
+}
+
+// Who gets a call late, because another has kept it before sending it back, is
+// not to blame for a limit that passes. Who has had time enough is.
+func TestSentBackLate(t *testing.T) {
+	for name, row := range map[string]struct {
+		policies tulle.Policies
+		late     time.Duration
+		blamed   bool
+	}{
+		"late for an attempt":     {tulle.Policies{Retry: &retry.Policy{PerTry: time.Second}}, 950 * time.Millisecond, false},
+		"late for a call":         {tulle.Policies{Timeout: time.Second}, 950 * time.Millisecond, false},
+		"in time for an attempt":  {tulle.Policies{Retry: &retry.Policy{PerTry: time.Second}}, 50 * time.Millisecond, true},
+		"in time for a whole one": {tulle.Policies{Timeout: time.Second}, 50 * time.Millisecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			warily(t, 7, func(w *world, c tulle.Config, _ wary, first, second *busy) {
+				c.Services[0].Policies = row.policies
+				first.meanwhile = func() { time.Sleep(row.late) }
+				second.meanwhile = func() { time.Sleep(1500 * time.Millisecond) }
+				m := w.mesh(c)
+				_, err := do(w.Context(), m, "POST", "http://reviews/", "body")
+				require.Error(w, err)
+				s := service(w, m, "reviews")
+				assert.Zero(w, endpointAt(w, s, "10.0.0.1:80").Failed)
+				assert.Equal(w, row.blamed, endpointAt(w, s, "10.0.0.2:80").Failed == 1)
+				time.Sleep(2 * time.Second) // until the handler returns
+			})
+		})
+	}
+}
+
 // A retry goes neither to who has sent the call back nor to who has failed it.
 func TestSentBackAndRetried(t *testing.T) {
 	inBubble(t, func(w *world) {
@@ -314,6 +361,11 @@ func TestSentBackIsNotAskedFor(t *testing.T) {
 			change: func(c *tulle.Config) { c.Policies.Retry = &retry.Policy{Idempotent: true} },
 		},
 		"CONNECT": {request: request("CONNECT", "")},
+		"trailers": {request: func() *http.Request {
+			r := request("POST", "x")
+			r.Trailer = http.Header{"X-Sum": nil}
+			return r
+		}(), hints: []string{""}},
 		"a body without a length": {request: func() *http.Request {
 			r := request("POST", "x")
 			r.ContentLength = -1

@@ -135,6 +135,11 @@ func (s *inbound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // left it at nothing, which must not be taken for success.
 func (v *visit) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	v.failed = asInbound(err)
+	if v.failed.Reason == outcome.SentBack {
+		// It is for the mesh that asked, which knows it by its status.
+		WriteError(w, r, v.failed)
+		return
+	}
 	v.mesh.options.writeError(w, r, v.failed)
 	if !v.writer.Settled() {
 		w.WriteHeader(v.failed.Reason.Status())
@@ -283,6 +288,9 @@ func (v *visit) pass(w http.ResponseWriter, r *http.Request) (served bool, err e
 	hints := v.hints(r)
 	if v.goesBack(r, hints.Room) {
 		return false, &Error{Reason: outcome.SentBack}
+	}
+	if hints.Room > 0 {
+		r.Header = hint.Without(r.Header)
 	}
 	if err := v.limit(0, v.guard.before, r); err != nil {
 		return false, err

@@ -87,9 +87,9 @@ type LoadFed struct {
 	// token, a call may cost at the endpoint that was picked, up to 100. If that
 	// has more requests by the time the call comes than this allows, and is a
 	// server of this mesh, it sends the call back and the call is made anew, once.
-	// Zero means 1: anything less than elsewhere is better. It is no less than
-	// what was expected of the endpoint, and the time that the way there and back
-	// takes counts too, so that short requests are seldom sent back, nor those
+	// Zero means 1: a call goes elsewhere wherever that is better. It may always
+	// cost what was expected of the endpoint, and the time that the way there and
+	// back takes counts too, so that short requests are seldom sent back, nor those
 	// with a long way. Negative never asks for it.
 	SendBack float64
 }
@@ -159,7 +159,6 @@ func (p LoadFed) New(Env) Balancer {
 		sendBack: min(max(0, p.SendBack), maxSendBack),
 		base:     time.Now(),
 	}
-	b.trip.Store(math.Float64bits(usualTrip))
 	b.known.Store(&map[*endpoint.Endpoint]*fed{})
 	return b
 }
@@ -171,9 +170,7 @@ type loadFed struct {
 	explore        float64 // in parts of 2³²
 	maxAge         int64
 	sendBack       float64 // 0 is never
-	// trip is how long calls take that are sent back, in ns: a moving average, as
-	// bits of a float64.
-	trip atomic.Uint64
+	trip           trip
 	// base is what times are counted from, which keeps their monotonic part.
 	base time.Time
 	// known is replaced by Update and never changed.
@@ -281,7 +278,7 @@ func (b *loadFed) Observe(ep *endpoint.Endpoint, r outcome.Result) {
 	case r.Class == outcome.Neutral:
 		if r.SentBack && r.Reported {
 			// What it has to do is known, and nothing of what requests take.
-			blend(&b.trip, float64(r.Latency), 1)
+			b.trip.learn(float64(r.Latency), at, b.decay)
 			b.report(f, ep, at, time.Duration(f.last(b.decay)))
 		}
 	case r.Reported:

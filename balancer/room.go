@@ -2,14 +2,41 @@ package balancer
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/endpoint"
 )
 
-// usualTrip is what a call loses that is sent back, until it is known from those
-// that were.
-const usualTrip = float64(time.Millisecond)
+const (
+	// usualTrip is what a call loses that is sent back, in ns, where that is not
+	// known.
+	usualTrip = float64(time.Millisecond)
+	// tripFades is in how many times Decay what is known falls to 1/e.
+	tripFades = 3
+)
+
+// trip is how long calls take that are sent back. It fades: where it seems to be
+// long nothing comes back, and nothing else would tell that it is not.
+type trip struct {
+	took atomic.Uint64 // in ns, as bits of a float64; 0 is not known
+	at   atomic.Int64  // when a call last was
+}
+
+func (t *trip) takes(at int64, decay float64) float64 {
+	took := math.Float64frombits(t.took.Load())
+	if took == 0 {
+		return usualTrip
+	}
+	return usualTrip + (took-usualTrip)*exp(-float64(max(0, at-t.at.Load()))/(tripFades*decay))
+}
+
+// learn adds to what is known. Of two at once one may be lost.
+func (t *trip) learn(took float64, at int64, decay float64) {
+	old := t.takes(at, decay)
+	t.took.Store(math.Float64bits(old + (min(max(took, old/drift), old*drift)-old)/inertia))
+	t.at.Store(at)
+}
 
 // Room implements Wary. It is 0 for whatever was not picked by a token: then
 // nothing was expected of the endpoint, or nothing better is known.
@@ -33,7 +60,7 @@ func (p *loadPicker) Room(ep *endpoint.Endpoint, now time.Time) int {
 	s := p.b.usual.takes(&load.LoadReport, otherwise)
 	// A cost is no time, and says more of how far two endpoints are apart: so the
 	// trip counts in proportion to what a call takes.
-	most := max(costOf(used), costOf(next)*p.b.sendBack) * (1 + math.Float64frombits(p.b.trip.Load())/s)
+	most := max(costOf(used), costOf(next)*p.b.sendBack) * (1 + p.b.trip.takes(at, p.decay)/s)
 	return roomFor(most, s, load.Limit, math.Float64frombits(f.share.Load()))
 }
 

@@ -177,6 +177,21 @@ func TestLoadFedLearnsFromWhatIsSentBack(t *testing.T) {
 	}
 	assert.Equal(t, 6, stay(10*time.Microsecond))
 	assert.InDelta(t, 12, stay(10*ms), 1)
+	// Where it seems so long that nothing comes back that is forgotten.
+	later := func(after time.Duration) int {
+		f := newTokens(balancer.LoadFed{}, 3, nil)
+		for range 300 {
+			f.controls[f.eps[2]].Report(report(5, 0, 10*ms), f.now)
+			f.tell(2, outcome.Result{Latency: time.Second, Reported: true, SentBack: true})
+		}
+		f.now = f.now.Add(after)
+		f.say(0, report(1, 0, 10*ms))
+		f.say(1, report(5, 0, 10*ms))
+		require.Zero(t, f.pick())
+		return f.room(0)
+	}
+	assert.Greater(t, later(0), 100)
+	assert.Equal(t, 6, later(5*time.Minute))
 
 	// A second each is no latency: it costs as much there as it did.
 	cost := func(back bool) int {

@@ -71,7 +71,7 @@ func TestAllocations(t *testing.T) {
 		ticket.Leave(true)
 	}), "Enter and Leave")
 
-	// A word of room costs nothing either way.
+	// A word of room costs the header without it.
 	told := make(map[bool]float64)
 	for _, tells := range []bool{false, true} {
 		do := wrapped(t, overload.Policy{MaxInFlight: 10})
@@ -80,7 +80,7 @@ func TestAllocations(t *testing.T) {
 		}
 		told[tells] = testing.AllocsPerRun(2000, do)
 	}
-	assert.InDelta(t, told[false], told[true], .01)
+	assert.LessOrEqual(t, told[true], told[false]+2)
 	busy, err := overload.New(overload.Policy{MaxInFlight: 1}, overload.Options{CPU: func() float64 { return -1 }})
 	require.NoError(t, err)
 	_, err = busy.Enter(ctx)

@@ -18,10 +18,8 @@
 // It may say in the field Tulle-Call how many requests it expects to be in
 // flight at most, and where there are more, and no processor or place is free,
 // the request goes back to it unworked, with 421 and a report, to be made anew
-// elsewhere; see [Guard.SendBack]. That is for the next server alone: a handler
-// that passes requests on by a client of its own should leave the field out. If
-// it does not, and the server behind it sends the request back, so does the
-// guard.
+// elsewhere; see [Guard.SendBack]. That is for this server alone: the handler
+// does not see a field that says so, and cannot pass it on.
 //
 // [Guard.Middleware] wraps an http.Handler; the root package has a Policy
 // among those for inbound requests.

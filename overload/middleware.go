@@ -71,13 +71,17 @@ func (x *exchange) BeforeHeader(h http.Header, _ int) {
 // came it is r.
 func (x *exchange) serve(next http.Handler, below http.ResponseWriter, r *http.Request) {
 	w := x.writer.Wrap(below, x)
-	if !x.guard.Exempt(&x.request) {
-		// A field that cannot be read says nothing.
-		hints, _ := hint.Of(r)
-		if x.guard.SendBack(&x.ticket, hints.Room) {
-			answer(w, &x.request, outcome.SentBack)
-			return
-		}
+	// A field that cannot be read says nothing.
+	hints, _ := hint.Of(r)
+	exempt := x.guard.Exempt(&x.request)
+	if !exempt && x.guard.SendBack(&x.ticket, hints.Room) {
+		answer(w, &x.request, outcome.SentBack)
+		return
+	}
+	if hints.Room > 0 {
+		x.request.Header = hint.Without(x.request.Header)
+	}
+	if !exempt {
 		var err error
 		if x.ticket, err = x.guard.Enter(x.Context); err != nil {
 			refuse(w, &x.request, err)

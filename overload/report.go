@@ -28,8 +28,7 @@ func (g *Guard) Report(t *Ticket) endpoint.LoadReport {
 // WriteReport sets the header of a load report in h, together with what the
 // handler has added to m, unless the policy wants none. One that is there, such
 // as that of a server behind this one, is replaced, and none is announced for
-// the trailers; only that such a server has sent the request back is passed on,
-// for then nobody has worked on it. It is called when the header is about to be sent, once for each
+// the trailers. It is called when the header is about to be sent, once for each
 // m; nil is none. The value has at most 160 bytes where nothing is added, and
 // is all that is allocated.
 func (g *Guard) WriteReport(h http.Header, t *Ticket, m *Metrics) {
@@ -45,9 +44,6 @@ func (g *Guard) WriteReport(h http.Header, t *Ticket, m *Metrics) {
 	if announced := h["Trailer"]; announced != nil {
 		unannounce(h, announced)
 	}
-	if t != nil && cameBack(h) {
-		t.sentBack = true
-	}
 	if m.value[0] = g.text(t, m); m.value[0] != "" {
 		h[endpoint.LoadReportHeader] = m.value[:]
 	}
@@ -60,14 +56,4 @@ func (g *Guard) text(t *Ticket, m *Metrics) string {
 	r.Application, r.Memory, r.Named = added.Application, added.Memory, added.Named
 	var room [192]byte
 	return string(r.AppendText(room[:0]))
-}
-
-// cameBack reports whether a report is there that says so.
-func cameBack(h http.Header) bool {
-	values := h[endpoint.LoadReportHeader]
-	if len(values) != 1 {
-		return false
-	}
-	r, err := endpoint.ParseLoadReport(values[0])
-	return err == nil && r.SentBack
 }

@@ -21,8 +21,8 @@ type Stats struct {
 	WouldRefuse          uint64 `json:"wouldRefuse,omitempty"`
 	WouldRefuseSucceeded uint64 `json:"wouldRefuseSucceeded,omitempty"`
 	// SentBack counts the requests that went back to their callers unworked,
-	// and WouldSendBack those that under Observe would have. Neither are among
-	// those above, nor in the figures below.
+	// which are not among those above, nor in the figures below. WouldSendBack
+	// counts those that would have under Observe.
 	SentBack      uint64 `json:"sentBack,omitempty"`
 	WouldSendBack uint64 `json:"wouldSendBack,omitempty"`
 	// ServiceTime is how long a request takes, without waiting; CPU the part

@@ -2,6 +2,7 @@
 package hint
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,6 +45,14 @@ func Of(r *http.Request) (h Hints, ok bool) {
 		h.Room = 0
 	}
 	return h, ok
+}
+
+// Without returns a header without the field: who works on a request that has a
+// Room is the one that it is for, and does not pass it on.
+func Without(h http.Header) http.Header {
+	h = maps.Clone(h)
+	delete(h, Field)
+	return h
 }
 
 // Read reads the values of the field. ok is false if it cannot be read; it then
