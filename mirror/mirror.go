@@ -15,7 +15,12 @@ type Mirror struct {
 	draw   func() uint64
 	share  uint64 // of 2^32
 	room   chan struct{}
-	wg     sync.WaitGroup
+	// copies counts those in flight. It is no WaitGroup: a transport may read on
+	// of a body that has had its answer, and so launch a copy while somebody
+	// waits already.
+	mu     sync.Mutex
+	idle   sync.Cond
+	copies int
 
 	sent, failed, full, unread atomic.Uint64
 }
@@ -43,9 +48,11 @@ func New(p Policy, draw func() uint64) (*Mirror, error) {
 		draw = rand.Uint64
 	}
 	p = p.Effective()
-	return &Mirror{
+	m := &Mirror{
 		policy: p, draw: draw, share: max(1, uint64(p.Percent/100*(1<<32))), room: make(chan struct{}, p.MaxInFlight),
-	}, nil
+	}
+	m.idle.L = &m.mu
+	return m, nil
 }
 
 // Stats returns the counts so far.
@@ -53,9 +60,24 @@ func (m *Mirror) Stats() Stats {
 	return Stats{Sent: m.sent.Load(), Failed: m.failed.Load(), Full: m.full.Load(), Unread: m.unread.Load()}
 }
 
-// Wait returns when no copy is in flight. No request may be reflected
-// meanwhile.
-func (m *Mirror) Wait() { m.wg.Wait() }
+// Wait returns when no copy is in flight. Who wants it to stay so reflects no
+// more requests, and waits for the bodies of those that were to end.
+func (m *Mirror) Wait() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.copies > 0 {
+		m.idle.Wait()
+	}
+}
+
+// count counts a copy in, or out.
+func (m *Mirror) count(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.copies += n; m.copies == 0 {
+		m.idle.Broadcast()
+	}
+}
 
 // Reflect decides whether r is copied and, if so, sees to it that send gets
 // the copy on a goroutine of its own. It returns the request to go on with: r
@@ -100,7 +122,9 @@ func (m *Mirror) launch(out *http.Request, body io.ReadCloser, send func(*http.R
 		return
 	}
 	m.sent.Add(1)
-	m.wg.Go(func() {
+	m.count(1)
+	go func() {
+		defer m.count(-1)
 		ctx, cancel := context.WithTimeout(out.Context(), m.policy.Timeout)
 		defer func() {
 			cancel()
@@ -116,7 +140,7 @@ func (m *Mirror) launch(out *http.Request, body io.ReadCloser, send func(*http.R
 			_, _ = io.Copy(io.Discard, resp.Body)
 			_ = resp.Body.Close()
 		}
-	})
+	}()
 }
 
 // copy returns r without its body, with a URL and a header of its own, and
