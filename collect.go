@@ -56,9 +56,7 @@ func (s *service) collect(emit emission, now time.Time) {
 		}
 	}
 	collectRetries(s.retries.Stats(), emit)
-	if n := s.sentBack.Load(); n > 0 {
-		emit(telemetry.SentBack, "", float64(n))
-	}
+	emit(telemetry.SentBack, "", float64(s.sentBack.Load()))
 
 	v := s.view.Load()
 	states, inFlight := map[string]int{"available": 0}, int64(0)
