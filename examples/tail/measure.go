@@ -52,7 +52,7 @@ func measure(ctx context.Context, p policy, l load, troubles []trouble) (result,
 	}
 	r := newResult(p, calls, outcomes, servers.addrs(), troubles)
 	for _, c := range everybody {
-		r.addPicks(c)
+		r.addState(c)
 	}
 	return r, nil
 }

@@ -30,6 +30,9 @@ type result struct {
 	// picks counts for what reasons endpoints were picked, nil where the
 	// policy does not tell.
 	picks map[string]uint64
+	// sentBack is how many calls came back from servers that were busier than
+	// expected, and were made anew.
+	sentBack uint64
 }
 
 func newResult(p policy, calls []call, outcomes []outcome, addrs []string, troubles []trouble) result {
@@ -109,6 +112,7 @@ func table(out io.Writer, results []result, troubles []trouble) {
 	for _, r := range results {
 		if len(r.picks) > 0 {
 			fmt.Fprintf(out, "\npicks of %s: %s\n", r.name, r.reasons())
+			fmt.Fprintf(out, "sent back by servers busier than expected: %s of the calls\n", percent(float64(r.sentBack)/float64(max(1, r.calls))))
 		}
 	}
 	var late time.Duration
@@ -142,13 +146,14 @@ func (r *result) reasons() string {
 	return strings.Join(parts, ", ")
 }
 
-// addPicks adds for what reasons a caller picked endpoints, where its policy
-// counts that.
-func (r *result) addPicks(c *caller) {
+// addState adds what a caller counts: for what reasons it picked endpoints, if
+// its policy tells, and what they have sent back.
+func (r *result) addState(c *caller) {
 	if c.mesh == nil {
 		return
 	}
 	for _, s := range c.mesh.State().Services {
+		r.sentBack += s.SentBack
 		for _, p := range s.Picks {
 			if r.picks == nil {
 				r.picks = map[string]uint64{}

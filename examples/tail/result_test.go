@@ -34,10 +34,10 @@ func TestResult(t *testing.T) {
 	require.Equal(t, patience, r.quantile(.999))
 	require.Zero(t, new(result).quantile(.5))
 
-	r.picks = map[string]uint64{"token": 90, "explore": 10, "old": 0}
+	r.picks, r.sentBack = map[string]uint64{"token": 90, "explore": 10, "old": 0}, 1
 	var out bytes.Buffer
 	table(&out, []result{r}, troubles)
-	for _, want := range []string{"any", "3 s", "20.0 %", "33.3 %", "to slow", "to stopped", "90.0 % token, 10.0 % explore\n", "began 1 ms after"} {
+	for _, want := range []string{"any", "3 s", "20.0 %", "33.3 %", "to slow", "to stopped", "90.0 % token, 10.0 % explore\n", "expected: 20.0 % of the calls\n", "began 1 ms after"} {
 		require.Contains(t, out.String(), want)
 	}
 }
